@@ -19,7 +19,13 @@ from symusic import Score
 UNITS = 24                  # grid units per quarter note: the straight grid is 3 units, the triplet grid 4
 STRAIGHT, TRIPLET = 3, 4
 MAX_BARS = 10_000           # a longer file is a broken one: a stray event at an absurd time
+MAX_BAR = 768               # units in the longest bar: 8 whole notes
 TICKS_PER_UNIT = 20         # of the files we write: 480 ticks per quarter
+
+MAJORS = 'Cb Gb Db Ab Eb Bb F C G D A E B F# C#'.split()                     # tonics of -7 .. 7 sharps
+MINORS = 'Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m'.split()
+KEYS = {name: (i - 7, mode) for names, mode in ((MAJORS, 'major'), (MINORS, 'minor')) for i, name in enumerate(names)}
+KEY_NAMES = {key: name for name, key in KEYS.items()}
 
 
 @dataclass
@@ -76,26 +82,26 @@ def read_midi(source, close_gaps=True):
     else:
         with open(source, 'rb') as f:
             data = f.read()
-    repaired = not data.startswith(b'MThd') or data[12:13] >= b'\x80'         # RIFF, junk before the header, SMPTE time
-    score = None
-    if not repaired:
+    raw, repaired = None, False
+    if data.startswith(b'MThd') and data[12:13] < b'\x80':                    # else RIFF, junk before the header, or SMPTE time
         try:
-            score = Score.from_midi(data)
+            raw = raw_notes(Score.from_midi(data))
         except (RuntimeError, ValueError):
-            repaired = True
-    if repaired:
-        try:
-            score = Score.from_midi(repair(data))
-        except (RuntimeError, ValueError) as e:
-            raise MidiError('unreadable after repair') from e
-    if score.tpq <= 0:
-        raise MidiError('no ticks per quarter')
-    raw = raw_notes(score)
+            pass
+    if raw is None or not len(raw['onset']):                                  # also where symusic dropped unclosed notes
+        raw, repaired = raw_notes(symusic_score(repair(data))), True
     if not len(raw['onset']):
         raise MidiError('no notes')
     music, report = quantise(raw, close_gaps)
     report['repaired'] = int(repaired)
     return music, report
+
+
+def symusic_score(data):
+    try:
+        return Score.from_midi(data)
+    except (RuntimeError, ValueError) as e:
+        raise MidiError('unreadable after repair') from e
 
 
 def repair(data):
@@ -158,8 +164,9 @@ def whole_events(data, at, stop, drop_tempo):
                 if now < 0xA0:
                     key = now & 15, values[0]
                     open_notes[key] = max(open_notes.get(key, 0) + (1 if now >= 0x90 and values[1] else -1), 0)
-            else:
-                break
+            else:                                                             # system messages have no place in a file
+                pending += delta
+                at = i + {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(now, 0)
     except IndexError:
         pass
     for (channel, pitch), count in open_notes.items():
@@ -267,7 +274,7 @@ def lay_bars(events, end):
         starts.extend(range(starts[-1] + length, int(until) + 1, length))
 
     for time, numerator, denominator in sorted(events):
-        if denominator not in (1, 2, 4, 8, 16, 32) or not 0 < bar_length(numerator, denominator) <= 16 * 4 * UNITS:
+        if denominator not in (1, 2, 4, 8, 16, 32) or not 0 < bar_length(numerator, denominator) <= MAX_BAR:
             continue
         time = min(time, end)
         length = bar_length(*current)
@@ -302,7 +309,8 @@ def snap(onset, end, voice, n_voices, starts):
     ids = floor // STRAIGHT * n_voices + voice                                # barlines and beats lie on multiples of 3
     grids, group = np.unique(ids, return_inverse=True)
     error = {step: np.abs(phase - step * np.round(phase / step)) for step in (STRAIGHT, TRIPLET)}
-    is_triplet = np.bincount(group, error[TRIPLET]) + 0.25 < np.bincount(group, error[STRAIGHT])
+    odd = np.round(phase / STRAIGHT) % 2                                      # off-beat 32nds are rarer than triplets: a unit dearer
+    is_triplet = np.bincount(group, error[TRIPLET]) + 0.25 < np.bincount(group, error[STRAIGHT] + odd)
     step = np.where(is_triplet[group] & (size % 12 == 0), TRIPLET, STRAIGHT)
     start = floor + (step * np.round(phase / step)).astype(np.int64)
 
@@ -321,10 +329,11 @@ def snap(onset, end, voice, n_voices, starts):
 
 
 def notated_ends(start, stop, voice, is_drum, starts):
-    """Ends as a musician would write them, for notes sorted by voice and onset: short gaps before the voice's next onset are closed.
+    """Ends as a musician would write them, for notes sorted by voice and onset.
 
-    A gap is short if it is at most a 16th, or at most an eighth and no longer than the note; a note that runs on by at most a
-    32nd ends at the next onset. A drum stroke lasts to the next onset or the next beat.
+    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note; one
+    before the next beat, if it is at most a 16th and a third of the note. A note that runs into the next onset by at most a 32nd
+    ends there. A drum stroke lasts to the next onset or the next beat.
     """
     new = (np.diff(voice, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0)
     first = np.flatnonzero(new)
@@ -334,9 +343,15 @@ def notated_ends(start, stop, voice, is_drum, starts):
     short = (gap <= UNITS // 4) | ((gap <= UNITS // 2) & (gap <= stop - start))
     runs_on = (gap < 0) & (gap >= -STRAIGHT) & (following - start > -gap)
     stop = np.where((short & (gap >= 0)) | runs_on, following, stop)
-    bar = np.searchsorted(starts, start, 'right') - 1
-    next_beat = np.minimum(start + UNITS - (start - starts[bar]) % UNITS, starts[bar + 1])
-    return np.where(is_drum, np.minimum(following, next_beat), stop)
+    to_beat = next_beat(stop - 1, starts) - stop
+    stop = stop + np.where((to_beat <= UNITS // 4) & (3 * to_beat <= stop - start) & (stop + to_beat <= following), to_beat, 0)
+    return np.where(is_drum, np.minimum(following, next_beat(start, starts)), stop)
+
+
+def next_beat(time, starts):
+    """First beat after each time: quarters from the barline, or the next barline."""
+    bar = np.searchsorted(starts, time, 'right') - 1
+    return np.minimum(time + UNITS - (time - starts[bar]) % UNITS, starts[bar + 1])
 
 
 def since_shift(events, shift, end):
@@ -359,8 +374,8 @@ def bar_tempos(events, starts):
     times, values = np.array(events, float).T
     times[0] = 0
     seconds = np.concatenate([[0], np.cumsum(np.diff(times) / values[:-1])])  # in units per (quarter per minute)
-    at = lambda t: (i := np.searchsorted(times, t, 'right') - 1, seconds[i] + (t - times[i]) / values[i])[1]
-    spent = np.diff(at(np.asarray(starts, float)))
+    i = np.searchsorted(times, starts, 'right') - 1
+    spent = np.diff(seconds[i] + (starts - times[i]) / values[i])
     mean = np.clip(np.rint(np.diff(starts) / np.maximum(spent, 1e-9)), 1, 9999).astype(int).tolist()
     tempos = [(0, mean[0])]
     for start, tempo in zip(starts.tolist(), mean):
@@ -427,7 +442,6 @@ def write_midi(music, path):
         if short and music.pickup % STRAIGHT == 0:
             events[0:1] = [(0, mido.MetaMessage('time_signature', numerator=short // power, denominator=32 // power)),
                            (music.pickup, events[0][1])]
-    from notation import KEY_NAMES
     events += [(onset, mido.MetaMessage('set_tempo', tempo=min(round(6e7 / q), 2 ** 24 - 1))) for onset, q in music.tempos]
     events += [(onset, mido.MetaMessage('key_signature', key=KEY_NAMES[sharps, mode])) for onset, sharps, mode in music.keys]
     conductor = [(0, mido.MetaMessage('track_name', name=music.title))] if music.title else []

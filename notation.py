@@ -41,10 +41,9 @@ from functools import cache
 import numpy as np
 
 
-from midi import Music, Voice, bar_length, bar_starts
+from midi import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts
 
 EIGHTH = 12                 # units of 1/24 quarter in the note length L:1/8
-MAX_BAR = 1536              # units; the longest bar the notation writes is 16 whole notes
 MAX_VOICES = 256
 
 
@@ -62,10 +61,6 @@ LENGTH = [None] + [length_text(u) for u in range(1, MAX_BAR + 1)]           # un
 UNITS_OF = {text: units for units, text in enumerate(LENGTH) if units}      # text -> units
 
 FIFTHS = 'FCGDAEB'                                                           # letters along the line of fifths; C is 0
-MAJORS = 'Cb Gb Db Ab Eb Bb F C G D A E B F# C#'.split()                     # tonics of -7 .. 7 sharps
-MINORS = 'Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m'.split()
-KEYS = {name: (i - 7, mode) for names, mode in ((MAJORS, 'major'), (MINORS, 'minor')) for i, name in enumerate(names)}
-KEY_NAMES = {key: name for name, key in KEYS.items()}
 
 
 @cache
