@@ -1,0 +1,47 @@
+# make        the main job: corpus -> tokens -> nine small models -> scaling laws -> ten tunes; goes on where it was stopped
+# make test   the tests
+# make clean  removes what make made, except the environment
+# Own environment: pip install -r requirements.txt, then `make PY=python` or the scripts themselves.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     ?= $(VENV)/bin/python
+READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
+
+GPT  := $(sort $(wildcard config/quick_gpt_*.py))
+RNN  := $(sort $(wildcard config/quick_rnn_*.py))
+RUNS := $(patsubst config/%.py,out/%/done,$(GPT) $(RNN))
+DATA := data/bundled/meta.json
+
+all: samples/index.html
+	@echo "look at out/scaling/scaling.png and out/scaling/report.md, listen to samples/index.html"
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DATA): | $(READY)
+	$(PY) prepare.py
+
+# A checkpoint exists from early on, so a run is finished when `done` says so.
+out/%/done: config/%.py $(DATA) | $(READY)
+	$(PY) train.py $< --resume
+	@touch $@
+
+out/scaling/scaling.json: $(RUNS)
+	$(PY) fit_scaling.py $(RUNS:done=ckpt.pt)
+
+samples/index.html: out/scaling/scaling.json
+	$(PY) sample.py --out_midi
+
+test: $(READY)
+	$(PY) -m pytest -q
+
+clean:
+	rm -rf data out samples
+
+.PHONY: all test clean
+.DELETE_ON_ERROR:
+.SECONDARY:
