@@ -32,15 +32,15 @@ FIFTHS = 'FCGDAEB'                  # letters in the order in which a signature 
 
 TOKEN = re.compile(r'''
     \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
-  | (?P<bar>\.?(?:\[\|[|\]:]*|:*\|[|\]:]*|::+))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
-  | \[\s*(?P<lone_ending>\d[\d,.-]*)
+  | (?P<bar>\.?(?::*\[?\|[|\]:]*|::+|^:))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
+  | (?:\[|^)\s*(?P<lone_ending>\d[\d,.-]*)
   | "[^"]*" | \{[^}]*\} | ![\w.,<>()+'~:/]+! | \+[a-z]+\+
   | \((?P<p>\d)(?::(?P<q>\d*))?(?::(?P<r>\d*))?
   | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]*)
   | (?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)
   | (?P<bars>[ZX]\d*)
   | (?P<broken>>+|<+) | (?P<tie>-) | (?P<overlay>&)
-  | y[\d/]* | [\s`\\()~.$*!] | [H-Wh-w]
+  | y[\d/]* | [\s`\\()~.$*!] | [H-Wh-w] | =(?:20)?$          # the last: quoted-printable left-overs
 ''', re.X)
 MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)\s*(?P<tie>-?) | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
 
