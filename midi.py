@@ -4,8 +4,9 @@
     write_midi(music, 'tune.mid')
 
 Quantisation is one separate step (`quantise`): per voice and beat the better of a straight grid (8 per quarter) and a
-triplet grid (6 per quarter). No note is dropped; a short one is lengthened to one step of its grid. Onsets move by at most
-1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields that can be summed over files.
+triplet grid (6 per quarter), or all 24 units where both would make one note of two strokes of a pitch. No note is dropped; a
+short one is lengthened to one step of its grid. Onsets move by at most 1/12 of a quarter. The report counts what was moved,
+lengthened and merged, in fields that can be summed over files.
 """
 import io
 import os
@@ -76,7 +77,14 @@ def bar_starts(music, end=None):
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 def read_midi(source, close_gaps=True):
-    """(Music, report) of a path or bytes. symusic reads; what it rejects is repaired and read again. Raises MidiError(reason)."""
+    """(Music, report) of a path or bytes: raw_midi, then quantise. Raises MidiError(reason)."""
+    raw, repaired = raw_midi(source)
+    music, report = quantise(raw, close_gaps)
+    return music, report | {'repaired': int(repaired)}
+
+
+def raw_midi(source):
+    """(raw notes as in raw_notes, repaired?) of a path or bytes. symusic reads; what it rejects is repaired and read again."""
     if isinstance(source, bytes):
         data = source
     else:
@@ -88,20 +96,16 @@ def read_midi(source, close_gaps=True):
             raw = raw_notes(Score.from_midi(data))
         except (RuntimeError, ValueError):
             pass
-    if raw is None or not len(raw['onset']):                                  # also where symusic dropped unclosed notes
-        raw, repaired = raw_notes(symusic_score(repair(data))), True
+    if raw is None or not len(raw['onset']):                                  # symusic drops notes that are never closed
+        try:
+            raw, repaired = raw_notes(Score.from_midi(repair(data))), True
+        except MidiError:
+            raise
+        except (RuntimeError, ValueError) as e:
+            raise MidiError('unreadable after repair') from e
     if not len(raw['onset']):
         raise MidiError('no notes')
-    music, report = quantise(raw, close_gaps)
-    report['repaired'] = int(repaired)
-    return music, report
-
-
-def symusic_score(data):
-    try:
-        return Score.from_midi(data)
-    except (RuntimeError, ValueError) as e:
-        raise MidiError('unreadable after repair') from e
+    return raw, repaired
 
 
 def repair(data):
@@ -216,7 +220,7 @@ def quantise(raw, close_gaps=True):
     onset, duration, pitch, voice = (np.asarray(raw[k]) for k in ('onset', 'duration', 'pitch', 'voice'))
     meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
     n_voices = len(raw['voices'])
-    start, stop, step = snap(onset, onset + duration, voice, n_voices, starts)
+    start, stop, moved = snap(onset, onset + duration, pitch, voice, n_voices, starts)
     is_drum = np.array([v.is_drum for v in raw['voices']])
 
     # Unisons: of notes at one onset the longest stays, then a note ends where the next one of its pitch begins.
@@ -232,8 +236,8 @@ def quantise(raw, close_gaps=True):
     start, stop, pitch, voice, before = (x[order] for x in (start, stop, pitch, voice, before))
     if close_gaps:
         stop = notated_ends(start, stop, voice, is_drum[voice], starts)
-    report = {'notes': len(onset), 'merged_unisons': int(merged.sum()), 'onset_error': float(np.abs(step).sum() / UNITS),
-              'onsets_within_twelfth': int((np.abs(step) <= UNITS / 12 + 1e-9).sum()),
+    report = {'notes': len(onset), 'merged_unisons': int(merged.sum()), 'onset_error': float(np.abs(moved).sum() / UNITS),
+              'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
               'duration': float(before.sum() / UNITS), 'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
 
     # Whole bars of silence before the first note go; then events are put on barlines.
@@ -297,35 +301,37 @@ def lay_bars(events, end):
     return meters, np.array(starts)
 
 
-def snap(onset, end, voice, n_voices, starts):
+def snap(onset, end, pitch, voice, n_voices, starts):
     """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat. Beats are quarters from the barline."""
     def beats(time):
+        """(id of voice and beat, start of the beat, its length, time since then): a bar's last beat may be short."""
         bar = np.searchsorted(starts, time, 'right') - 1
-        beat = (time - starts[bar]) // UNITS
-        floor = starts[bar] + beat * UNITS
-        return floor.astype(np.int64), np.minimum(starts[np.minimum(bar + 1, len(starts) - 1)] - floor, UNITS), time - floor
+        floor = starts[bar] + ((time - starts[bar]) // UNITS).astype(np.int64) * UNITS
+        return floor // STRAIGHT * n_voices + voice, floor, np.minimum(starts[bar + 1] - floor, UNITS), time - floor
 
-    floor, size, phase = beats(onset)
-    ids = floor // STRAIGHT * n_voices + voice                                # barlines and beats lie on multiples of 3
+    def on_grid(time):
+        """(time on the grid, step of that grid)."""
+        ids, floor, size, phase = beats(time)
+        found = np.minimum(np.searchsorted(grids, ids), len(grids) - 1)
+        step = np.where(grids[found] == ids, steps[found], STRAIGHT)
+        step = np.where((step == TRIPLET) & (size % (UNITS // 2) != 0), STRAIGHT, step)
+        return floor + (step * np.rint(phase / step)).astype(np.int64), step
+
+    ids, _, _, phase = beats(onset)
     grids, group = np.unique(ids, return_inverse=True)
-    error = {step: np.abs(phase - step * np.round(phase / step)) for step in (STRAIGHT, TRIPLET)}
-    odd = np.round(phase / STRAIGHT) % 2                                      # off-beat 32nds are rarer than triplets: a unit dearer
-    is_triplet = np.bincount(group, error[TRIPLET]) + 0.25 < np.bincount(group, error[STRAIGHT] + odd)
-    step = np.where(is_triplet[group] & (size % 12 == 0), TRIPLET, STRAIGHT)
-    start = floor + (step * np.round(phase / step)).astype(np.int64)
+    odd = np.rint(phase / STRAIGHT) % 2                                       # off-beat 32nds are rarer than triplets: a unit dearer
+    error = {step: np.bincount(group, np.abs(phase - step * np.rint(phase / step))) for step in (STRAIGHT, TRIPLET)}
+    steps = np.where(error[TRIPLET] + 0.25 < error[STRAIGHT] + np.bincount(group, odd), TRIPLET, STRAIGHT)
+    start, _ = on_grid(onset)
 
-    floor, size, phase = beats(end)
-    ids = floor // STRAIGHT * n_voices + voice
-    found = np.minimum(np.searchsorted(grids, ids), len(grids) - 1)
-    end_step = np.where((grids[found] == ids) & is_triplet[found] & (size % 12 == 0), TRIPLET, STRAIGHT)
-    stop = floor + (end_step * np.round(phase / end_step)).astype(np.int64)
-
-    # A note that would vanish lasts one step of the grid on which it starts, which may be that of the next beat.
-    floor, size, phase = beats(start)
-    ids = floor // STRAIGHT * n_voices + voice
-    found = np.minimum(np.searchsorted(grids, ids), len(grids) - 1)
-    own = np.where((grids[found] == ids) & is_triplet[found] & (size % 12 == 0), TRIPLET, STRAIGHT)
-    return start, np.maximum(stop, start + own), start - onset
+    order = np.lexsort((onset, pitch, voice))
+    near = lambda x: np.diff(x[order]) == 0
+    collide = near(voice) & near(pitch) & near(start) & (np.diff(onset[order]) >= 0.75)
+    if collide.any():
+        steps[group[order[1:][collide]]] = steps[group[order[:-1][collide]]] = 1
+        start, _ = on_grid(onset)
+    stop, _ = on_grid(end)
+    return start, np.maximum(stop, start + on_grid(start)[1]), start - onset
 
 
 def notated_ends(start, stop, voice, is_drum, starts):

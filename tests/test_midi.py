@@ -112,6 +112,13 @@ def test_triplets_and_sixteenths_find_their_grids_in_the_same_voice():
     assert music.notes[:, 0].tolist() == [0, 8, 16, 24, 30, 36, 42]
 
 
+def test_strokes_faster_than_the_grid_keep_their_number():
+    onsets = np.arange(0, 24, 1.5)                                            # a roll of 64ths on one pitch
+    music, report = quantise(raw_of(onsets, 1, [60] * 16))
+    assert len(music.notes) == 16 and report['merged_unisons'] == 0
+    assert np.abs(music.notes[:, 0] - onsets).max() <= 0.5
+
+
 def test_short_notes_are_lengthened_never_dropped():
     music, _ = quantise(raw_of([0, 24, 48], 0, [60, 60, 60]), close_gaps=False)
     assert music.notes[:, 1].tolist() == [3, 3, 3]
