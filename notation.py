@@ -1,6 +1,6 @@
 """Notes <-> compact ABC text, the notation that the models read and write. It loses nothing, both ways.
 
-    text = encode(music)                 # Music (midi.py) -> text
+    text = encode(music)                 # Music (music.py) -> text
     music = decode(text)                 # text -> Music; raises NotationError with line and reason
 
     L:1/8                                length 1 is an eighth note; always this line
@@ -41,7 +41,7 @@ from functools import cache
 import numpy as np
 
 
-from midi import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts
+from music import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts
 
 EIGHTH = 12                 # units of 1/24 quarter in the note length L:1/8
 MAX_VOICES = 256

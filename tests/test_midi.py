@@ -7,7 +7,9 @@ import mido
 import numpy as np
 import pytest
 
-from midi import (MAX_BARS, UNITS, MidiError, Music, Voice, bar_starts, fitting_keys, quantise, read_midi, repair, write_midi)
+from midi import read_midi, repair, write_midi
+from music import UNITS, Music, Voice, bar_starts
+from quantise import MAX_BARS, MidiError, fitting_keys, quantise
 
 
 def midi_bytes(tracks, ticks=480, kind=1):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midi import KEYS, Music, Voice, bar_length, bar_starts
+from music import KEYS, Music, Voice, bar_length, bar_starts
 from notation import LENGTH, UNITS_OF, NotationError, decode, encode, pitches, spelling, without_overlaps
 
 
