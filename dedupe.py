@@ -1,0 +1,80 @@
+"""Near-duplicates: the same music transposed, at another tempo, in other note values, re-arranged over tracks, or cut off.
+
+    a, b = sketch(music_a), sketch(music_b)         # at most 256 numbers a tune
+    similarity(a, b)                                # about the share of melodic figures that the two have in common
+    Near([b, ...]).of(a)                            # indices of the tunes that `a` is a near-duplicate of
+
+A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument or place, so
+these may differ. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
+smallest of two tunes' union the share that both have estimates the Jaccard similarity of their sets of figures, with a standard
+error of at most 1 / (2 sqrt(k)) = 0.03; for a tune of up to 256 different figures it is exact.
+"""
+import numpy as np
+
+FIGURE = 8                          # intervals in a figure
+SKETCH = 256                        # hashes kept of a tune
+THRESHOLD = 0.4                     # similarity from which two tunes are near-duplicates
+MULTIPLIERS = np.random.default_rng(0).integers(1, 2 ** 63, FIGURE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def figures(music):
+    """Sorted uint64 hashes of the melodic figures of `music`; of its drum voices if it has no others."""
+    onset, _, pitch, voice = music.notes.T.astype(np.int64)
+    is_drum = np.array([v.is_drum for v in music.voices], bool)
+    if not is_drum.all():
+        pitched = ~is_drum[voice]
+        onset, pitch, voice = onset[pitched], pitch[pitched], voice[pitched]
+    order = np.lexsort((pitch, onset, voice))
+    onset, pitch, voice = onset[order], pitch[order], voice[order]
+    top = (np.diff(onset, append=-1) != 0) | (np.diff(voice, append=-1) != 0)
+    pitch, voice = pitch[top], voice[top]
+    if len(pitch) <= FIGURE:
+        return np.zeros(0, np.uint64)
+    intervals = (np.diff(pitch) + 128).astype(np.uint64)
+    windows = np.lib.stride_tricks.sliding_window_view(intervals, FIGURE)[voice[:-FIGURE] == voice[FIGURE:]]
+    return np.unique(mix((windows * MULTIPLIERS).sum(1, dtype=np.uint64)))
+
+
+def mix(x):
+    """Finaliser of splitmix64 (Steele, Lea & Flood 2014): spreads every bit of a uint64 over all."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def sketch(music):
+    """The at most SKETCH smallest hashes of the figures of `music`, ascending, uint64."""
+    return figures(music)[:SKETCH]
+
+
+def similarity(a, b):
+    """Estimated Jaccard similarity of the figures of two sketches; 0 if one is empty."""
+    if not len(a) or not len(b):
+        return 0.0
+    union = np.union1d(a, b)
+    if len(a) == SKETCH or len(b) == SKETCH:            # beyond its largest hash, a full sketch says nothing
+        union = union[:SKETCH]
+    return float(np.isin(np.intersect1d(a, b, True), union, True).sum() / len(union))
+
+
+class Near:
+    """Index of sketches in which the near-duplicates of a tune are looked up."""
+
+    def __init__(self, sketches):
+        self.sketches = list(sketches)
+        hashes = np.concatenate(self.sketches) if self.sketches else np.zeros(0, np.uint64)
+        owner = np.repeat(np.arange(len(self.sketches)), [len(s) for s in self.sketches])
+        order = np.argsort(hashes, kind='stable')
+        self.hashes, self.owner = hashes[order], owner[order]
+
+    def of(self, query):
+        """Indices, ascending, of the indexed tunes whose similarity with sketch `query` is THRESHOLD or more."""
+        low, high = np.searchsorted(self.hashes, query, 'left'), np.searchsorted(self.hashes, query, 'right')
+        found = high > low
+        if not found.any():
+            return []
+        owners = np.concatenate([self.owner[i:j] for i, j in zip(low[found], high[found])])
+        shared = np.bincount(owners)
+        # The union has at least as many as the query, so fewer common hashes than this cannot reach the threshold.
+        candidates = np.flatnonzero(shared >= THRESHOLD * len(query))
+        return [int(i) for i in candidates if similarity(query, self.sketches[i]) >= THRESHOLD]

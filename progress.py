@@ -1,0 +1,53 @@
+"""One line of progress with rate and time left: rewritten in place on a terminal, printed every ten seconds otherwise."""
+import sys
+import time
+
+
+class Progress:
+    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays, with the total time."""
+
+    def __init__(self, label, unit, scale=1):
+        """`scale`: how many of what `show` counts are one `unit` (2**20 for bytes in MB)."""
+        self.label, self.unit, self.scale = label, unit, scale
+        self.on_terminal = sys.stdout.isatty()
+        self.start = self.printed = time.monotonic()
+        self.line, self.last = '', None
+
+    def show(self, done, fraction=None, note=''):
+        """`done` so far; `fraction` of everything in 0..1 where it is known, for the time left; `note`: more to say."""
+        self.last = done, note
+        now = time.monotonic()
+        if now - self.printed < (0.2 if self.on_terminal else 10):
+            return
+        self.printed = now
+        left = (now - self.start) * (1 - fraction) / fraction if fraction else None
+        self.write(self.text(now) + (f', {fraction:.0%}, {clock(left)} left' if fraction else ''))
+
+    def text(self, now):
+        done, note = self.last
+        rate = done / self.scale / max(now - self.start, 1e-3)
+        return f'{self.label}: {done / self.scale:,.0f} {self.unit}, {rate:,.{0 if rate >= 100 else 1}f} a second' + (f', {note}' if note else '')
+
+    def write(self, line, end=''):
+        if self.on_terminal:
+            print('\r' + line.ljust(len(self.line)), end=end, flush=True)
+        else:
+            print(line, flush=True)
+        self.line = line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if self.last and kind is None:
+            now = time.monotonic()
+            self.write(f'{self.text(now)}, {clock(now - self.start)}', '\n')
+        elif self.on_terminal and self.line:
+            print()
+
+
+def clock(seconds):
+    """'0:42', '12:05' or '3:10:00'."""
+    minutes, s = divmod(int(seconds + 0.5), 60)
+    hours, m = divmod(minutes, 60)
+    return f'{hours}:{m:02}:{s:02}' if hours else f'{m}:{s:02}'
