@@ -1,0 +1,4 @@
+arch = 'gpt'
+n_layer = 6
+n_head = 6
+n_embd = 288

@@ -1,0 +1,3 @@
+arch = 'lstm'
+n_layer = 2
+hidden_size = 1536

@@ -1,0 +1,43 @@
+"""Which tokens a training step sees: windows of a split, each used once an epoch, in an order that (seed, step) fixes.
+
+    ids = np.memmap('data/bundled/train.bin', dtype=np.uint16, mode='r')
+    n = n_windows(len(ids), block_size=256)
+    windows = step_windows(step=0, n=n, batch_size=64, seed=1)                  # the whole step's, over all ranks
+    inputs_BT, targets_BT = batch(ids, windows, block_size=256, device='cpu')
+
+Window w holds the tokens from w * block_size on, and one more as the last target. Nothing here depends on the number of ranks:
+a rank takes its slice of `windows`. So runs on 1 and on 8 GPUs see the same batches, and a resumed run needs only the step.
+"""
+import functools
+
+import numpy as np
+import torch
+
+
+def n_windows(n_tokens, block_size):
+    """Whole windows in a split; each needs one token more than its inputs."""
+    return max(0, n_tokens - 1) // block_size
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(n, seed, epoch):
+    return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def step_windows(step, n, batch_size, seed):
+    """Indices of the windows of a step, over all ranks (window w holds the tokens from w * block_size on, and one more).
+
+    An epoch has n // batch_size steps and its own order; what is left over, less than a step, is not used.
+    """
+    epoch, i = divmod(step, n // batch_size)
+    return epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
+
+
+def batch(ids, windows, block_size, device):
+    """(inputs, targets), int64 (B, T) on the device; positions beyond the end of ids have the target -1."""
+    at = np.asarray(windows)[:, None] * block_size + np.arange(block_size + 1)
+    tokens = np.where(at < len(ids), ids[np.minimum(at, len(ids) - 1)].astype(np.int64), -1)
+    x, y = torch.from_numpy(tokens[:, :-1].clip(min=0)), torch.from_numpy(tokens[:, 1:].copy())
+    if device == 'cpu':
+        return x, y
+    return tuple(t.pin_memory().to(device, non_blocking=True) for t in (x, y))

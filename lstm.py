@@ -1,0 +1,86 @@
+"""The LSTM of the study, with the interface of the GPT (model.py): same loss, same cache calls, same parameter groups.
+
+    model = LSTM(LSTMConfig(vocab_size=5000, n_layer=1, hidden_size=512))
+
+Embedding of the hidden size, stacked nn.LSTM layers (with torch's two bias vectors, so that parameter counts are the original
+study's), a head with bias. Every window starts from a zero state, as the GPT's starts from an empty context.
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+
+from model import checked_sum, head_output
+
+
+@dataclass
+class LSTMConfig:
+    vocab_size: int = 5000
+    block_size: int = 256       # tokens of a training window (sampling may go on beyond)
+    n_layer: int = 1
+    hidden_size: int = 512
+    dropout: float = 0.0        # between layers
+
+
+class LSTM(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.lstm = nn.LSTM(config.hidden_size, config.hidden_size, config.n_layer, batch_first=True,
+                            dropout=config.dropout if config.n_layer > 1 else 0.0)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self, kind='width'):
+        """Draw all weights from torch's generator.
+
+        'gpt2': torch's own for the LSTM and the head, U(±1 / sqrt(hidden_size)), and N(0, 0.02) for the embedding (the original
+        recipe). 'width': the same with forget gates that start open (bias 1) and a head N(0, 1 / hidden_size).
+        """
+        c = self.config
+        self.lstm.reset_parameters()
+        self.head.reset_parameters()
+        nn.init.normal_(self.wte.weight, std=0.02)
+        if kind == 'width':
+            nn.init.normal_(self.head.weight, std=1 / c.hidden_size)
+            nn.init.zeros_(self.head.bias)
+            for name, p in self.lstm.named_parameters():
+                if 'bias' in name:
+                    nn.init.zeros_(p)
+                if 'bias_ih' in name:
+                    p[c.hidden_size:2 * c.hidden_size] = 1.0        # gates are stacked: input, forget, cell, output
+
+    def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
+        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
+
+        With a cache, idx continues the state that it holds.
+        """
+        state = None if cache is None else (cache['h'], cache['c'])
+        x_BTC, state = self.lstm(self.wte(idx_BT), state)
+        if cache is not None:
+            cache['h'], cache['c'] = state
+        return head_output(self.head, x_BTC, targets_BT, reduction)
+
+    def init_cache(self, batch):
+        """Zero state: `h` and `c`, each (n_layer, B, hidden_size)."""
+        shape = (self.config.n_layer, batch, self.config.hidden_size)
+        return {'h': self.wte.weight.new_zeros(shape), 'c': self.wte.weight.new_zeros(shape)}
+
+    def num_params(self):
+        """{'total', 'embedding', 'position', 'head', 'non_embedding'}; the last four sum to the first."""
+        c = self.config
+        layer = 4 * c.hidden_size * (2 * c.hidden_size + 2)
+        groups = {'embedding': c.vocab_size * c.hidden_size, 'position': 0,
+                  'head': c.vocab_size * (c.hidden_size + 1), 'non_embedding': c.n_layer * layer}
+        return checked_sum(self, groups)
+
+    def flops_per_token(self):
+        """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward)."""
+        c = self.config
+        return 6 * (c.n_layer * 8 * c.hidden_size ** 2 + c.vocab_size * c.hidden_size)
+
+    def hidden_matrices(self):
+        """[(weight, number of matrices stacked in it)]: what Muon may orthogonalise; an LSTM stacks its four gates."""
+        return [(p, 4) for name, p in self.lstm.named_parameters() if 'weight' in name]

@@ -1,0 +1,219 @@
+"""The GPT of the study: a decoder-only transformer over tune tokens, and the next-token loss that both architectures share.
+
+    model = GPT(GPTConfig(vocab_size=5000, n_layer=2, n_head=4, n_embd=128))
+    logits_BTV, _ = model(idx_BT)                       # idx: int64 token ids, T <= block_size
+    _, loss = model(idx_BT, targets_BT)                 # mean cross-entropy in nats; the logits are never held whole
+    cache = model.init_cache(batch=10)
+    logits_BTV, _ = model(idx_BT, cache=cache)          # appends idx to the cache: T may be 1
+
+Pre-LN blocks, learned positions, GELU, an untied head with bias; qkv without bias, all else with (the original study's
+shape, so that parameter counts are the same). Letters in names are axes: B batch, T time, C width (n_embd), H heads,
+D = C / H, V vocabulary, S cache positions, N = B * T.
+"""
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+@dataclass
+class GPTConfig:
+    vocab_size: int = 5000
+    block_size: int = 256       # longest context, in tokens
+    n_layer: int = 6
+    n_head: int = 6
+    n_embd: int = 288           # width, a multiple of n_head
+    dropout: float = 0.0
+
+
+class Attention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        if config.n_embd % config.n_head:
+            raise ValueError(f'n_embd {config.n_embd} is no multiple of n_head {config.n_head}')
+        self.n_head, self.dropout = config.n_head, config.dropout
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
+        self.proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x_BTC, layer_cache=None, positions_BT=None):
+        B, T, C = x_BTC.shape
+        q, k, v = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)     # each (B, T, H, D)
+        if layer_cache is None:
+            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True,
+                                                    dropout_p=self.dropout if self.training else 0.0)
+        else:
+            k_BHSD, v_BHSD = layer_cache
+            rows = torch.arange(B, device=x_BTC.device)[:, None]
+            k_BHSD[rows, :, positions_BT] = k.to(k_BHSD.dtype)
+            v_BHSD[rows, :, positions_BT] = v.to(v_BHSD.dtype)
+            S = int(positions_BT.max()) + 1
+            seen_BTS = torch.arange(S, device=x_BTC.device) <= positions_BT[:, :, None]
+            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(k_BHSD.dtype), k_BHSD[:, :, :S], v_BHSD[:, :, :S],
+                                                    attn_mask=seen_BTS[:, None])
+        return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, C))
+
+
+class Block(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd)
+        self.fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BTC, layer_cache=None, positions_BT=None):
+        x_BTC = x_BTC + self.dropout(self.attn(self.ln_1(x_BTC), layer_cache, positions_BT))
+        return x_BTC + self.dropout(self.proj(F.gelu(self.fc(self.ln_2(x_BTC)))))
+
+
+class GPT(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd)
+        self.head = nn.Linear(config.n_embd, config.vocab_size)
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self, kind='width'):
+        """Draw all weights from torch's generator. Biases are 0 and LayerNorms the identity in both kinds.
+
+        'gpt2': every matrix N(0, 0.02), the two projections back to the residual stream N(0, 0.02 / sqrt(2 n_layer)).
+        'width': the same with hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any
+        width (0.02 is 1 / sqrt(2500): far too small for a width of 32), and a head N(0, 1 / fan_in): first logits near 0.
+        """
+        for name, p in self.named_parameters():
+            if p.ndim == 1:
+                nn.init.constant_(p, 1.0 if 'ln_' in name and name.endswith('weight') else 0.0)
+                continue
+            std = 0.02
+            if kind == 'width' and name.startswith(('blocks', 'head')):
+                std = 1 / p.shape[1] if name.startswith('head') else p.shape[1] ** -0.5
+            nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer) if 'proj' in name else std)
+
+    def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
+        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
+
+        With a cache, idx is appended to what each row holds. Raises ValueError where that exceeds block_size.
+        """
+        B, T = idx_BT.shape
+        start_B1 = 0 if cache is None else cache['pos'][:, None]
+        positions_BT = start_B1 + torch.arange(T, device=idx_BT.device)
+        longest = T if cache is None else T + int(cache['pos'].max())
+        if longest > self.config.block_size:
+            raise ValueError(f'{longest} tokens do not fit into a context of {self.config.block_size}')
+        x_BTC = self.dropout(self.wte(idx_BT) + self.wpe(positions_BT))
+        for i, block in enumerate(self.blocks):
+            x_BTC = block(x_BTC) if cache is None else block(x_BTC, (cache['k'][i], cache['v'][i]), positions_BT)
+        if cache is not None:
+            cache['pos'] += T
+        return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
+
+    def init_cache(self, batch):
+        """Empty key/value cache: `k`, `v` (n_layer, B, H, block_size, D) and `pos` (B,), the tokens that each row holds.
+
+        A row is cut back to its first n tokens by `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
+        """
+        c, like = self.config, self.wte.weight
+        shape = (c.n_layer, batch, c.n_head, c.block_size, c.n_embd // c.n_head)
+        return {'k': like.new_zeros(shape), 'v': like.new_zeros(shape),
+                'pos': torch.zeros(batch, dtype=torch.long, device=like.device)}
+
+    def num_params(self):
+        """{'total', 'embedding', 'position', 'head', 'non_embedding'}; the last four sum to the first."""
+        c = self.config
+        blocks = c.n_layer * (12 * c.n_embd ** 2 + 10 * c.n_embd)
+        groups = {'embedding': c.vocab_size * c.n_embd, 'position': c.block_size * c.n_embd,
+                  'head': c.vocab_size * (c.n_embd + 1), 'non_embedding': blocks + 2 * c.n_embd}
+        return checked_sum(self, groups)
+
+    def flops_per_token(self):
+        """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward), and attention's two products,
+        of which causality needs half: 6 * n_layer * block_size * n_embd (Kaplan et al. 2020, table 1; PaLM, appendix B)."""
+        c = self.config
+        matmul = c.n_layer * 12 * c.n_embd ** 2 + c.vocab_size * c.n_embd
+        return 6 * matmul + 6 * c.n_layer * c.block_size * c.n_embd
+
+    def hidden_matrices(self):
+        """[(weight, number of matrices stacked in it)]: what Muon may orthogonalise."""
+        stacks = [((b.attn.qkv, 3), (b.attn.proj, 1), (b.fc, 1), (b.proj, 1)) for b in self.blocks]
+        return [(layer.weight, n) for stack in stacks for layer, n in stack]
+
+
+def checked_sum(model, groups):
+    """`groups` (parameters by name) with their 'total', which must be what the model really holds."""
+    total = sum(p.numel() for p in model.parameters())
+    assert sum(groups.values()) == total, f'{groups} do not sum to {total}'
+    return {'total': total, **groups}
+
+
+# The head. The logits of a 5,000-token vocabulary are the largest tensor of a small model by far: 4,096 tokens of them are
+# 82 MB in fp32, several times over in the backward pass. So loss and gradients are made chunk by chunk in the forward pass.
+CHUNK_LOGITS = {'cpu': 2 ** 22, 'cuda': 2 ** 26}        # logits in a chunk: on a CPU about what its caches hold
+
+
+def head_output(head, x_BTC, targets_BT, reduction):
+    """(logits, None) without targets, else (None, loss)."""
+    if targets_BT is None:
+        return head(x_BTC), None
+    x_NC, targets_N = x_BTC.flatten(0, 1), targets_BT.flatten()
+    if torch.is_autocast_enabled(x_NC.device.type):
+        x_NC = x_NC.to(torch.get_autocast_dtype(x_NC.device.type))
+    if reduction == 'none':
+        return None, token_losses(x_NC, head.weight, head.bias, targets_N).view_as(targets_BT)
+    return None, ChunkedCrossEntropy.apply(x_NC, head.weight, head.bias, targets_N) / len(targets_N)
+
+
+def chunks(x_NC, vocab_size):
+    size = max(1, CHUNK_LOGITS.get(x_NC.device.type, 2 ** 22) // vocab_size)
+    n = -(-len(x_NC) // size)
+    size = -(-len(x_NC) // n)       # equal chunks
+    return [slice(i, i + size) for i in range(0, len(x_NC), size)]
+
+
+@torch.no_grad()
+def token_losses(x_NC, weight_VC, bias_V, targets_N):
+    """Cross-entropy of each token in nats, float32 (N,)."""
+    weight, bias = weight_VC.to(x_NC.dtype), bias_V.to(x_NC.dtype)
+    return torch.cat([F.cross_entropy(F.linear(x_NC[s], weight, bias).float(), targets_N[s], reduction='none')
+                      for s in chunks(x_NC, len(bias_V))])
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Sum of the cross-entropies of linear(x, weight, bias), in nats (float32 scalar).
+
+    d loss / d logits = softmax - one_hot needs nothing of the backward pass but a scalar, so it is made, used and forgotten in
+    the forward pass. Being free of the loss scale, it cannot underflow in fp16. torch's own linear_cross_entropy (2.13) is
+    built alike, but rounds the loss to bf16 under autocast and leaves compiled code.
+    """
+    @staticmethod
+    def forward(ctx, x_NC, weight_VC, bias_V, targets_N):
+        weight, bias = weight_VC.to(x_NC.dtype), bias_V.to(x_NC.dtype)
+        with torch.autocast(x_NC.device.type, enabled=False):
+            total = torch.zeros((), device=x_NC.device)
+            grad_x, grad_weight, grad_bias = [], 0.0, 0.0
+            for s in chunks(x_NC, len(bias_V)):
+                logits = F.linear(x_NC[s], weight, bias).float()
+                log_z = logits.logsumexp(1, keepdim=True)
+                target = targets_N[s, None]
+                total = total + (log_z - logits.gather(1, target)).sum()
+                p = (logits - log_z).exp()
+                d_logits = p.scatter_add(1, target, p.new_full(target.shape, -1.0)).to(x_NC.dtype)
+                grad_x.append(d_logits @ weight)
+                grad_weight = grad_weight + (d_logits.T @ x_NC[s]).float()
+                grad_bias = grad_bias + d_logits.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(torch.cat(grad_x), grad_weight, grad_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_x, grad_weight, grad_bias = ctx.saved_tensors
+        return (grad_x.float() * grad).to(grad_x.dtype), grad_weight * grad, grad_bias * grad, None

@@ -1,0 +1,58 @@
+"""Optimisers, one update, and the learning-rate schedule."""
+import math
+
+import torch
+
+
+def make_optimizers(model, s):
+    """([AdamW] or [AdamW, Muon], row_blocks) for s.optimizer; every group keeps its peak rate as 'peak_lr'.
+
+    Muon gets each matrix by itself: a fused q, k, v is three, an LSTM's stacked gates four. row_blocks lists (parameter, weight,
+    rows) where the parameter is a view of those rows of a weight; `update` hands it that part of the weight's gradient.
+    """
+    row_blocks = []
+    if s.optimizer == 'muon':
+        for weight, n in model.hidden_matrices():
+            height = weight.shape[0] // n
+            rows = [slice(i * height, (i + 1) * height) for i in range(n)]
+            row_blocks += [(torch.nn.Parameter(weight.detach()[r]), weight, r) for r in rows]
+    by_muon = {id(weight) for _, weight, _ in row_blocks}
+    rest = [p for p in model.parameters() if id(p) not in by_muon]
+    groups = [{'params': [p for p in rest if p.ndim > 1], 'weight_decay': s.weight_decay},
+              {'params': [p for p in rest if p.ndim == 1], 'weight_decay': 0.0}]
+    optimizers = [torch.optim.AdamW(groups, lr=s.learning_rate, betas=(s.beta1, s.beta2), fused=True)]
+    if row_blocks:
+        optimizers.append(torch.optim.Muon([p for p, _, _ in row_blocks], lr=s.muon_lr, weight_decay=s.weight_decay))
+    for group in (g for o in optimizers for g in o.param_groups):
+        group['peak_lr'] = group['lr']
+    return optimizers, row_blocks
+
+
+def update(model, optimizers, row_blocks, scaler, grad_clip):
+    """One step of all optimisers on the gradients in place -> (gradient norm before clipping, whether the step was taken).
+
+    An fp16 overflow anywhere skips the step for all of them, and the scaler backs off.
+    """
+    for block, weight, rows in row_blocks:
+        block.grad = weight.grad[rows]
+    for optimizer in optimizers:
+        scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip or math.inf)
+    taken = not scaler.is_enabled() or bool(torch.isfinite(norm))
+    if taken:
+        for optimizer in optimizers:
+            optimizer.step()
+    scaler.update()
+    model.zero_grad(set_to_none=True)
+    return norm, taken
+
+
+def lr_factor(step, n_steps, s):
+    """Share of the peak rate at a step (counted from 0): linear warm-up, then a cosine to min_lr, or (wsd) constant and at last
+    linear to it over cooldown_fraction of the steps."""
+    floor = 0.1 if s.min_lr is None else s.min_lr / s.learning_rate
+    if step < s.warmup_steps:
+        return (step + 1) / s.warmup_steps
+    if s.schedule == 'wsd':
+        return floor + (1 - floor) * min(1.0, (n_steps - step) / max(1, round(s.cooldown_fraction * n_steps)))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - s.warmup_steps) / (n_steps - s.warmup_steps)))
