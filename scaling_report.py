@@ -1,0 +1,114 @@
+"""The words of fit_scaling.py: report.md, made of what scaling.json holds, and how numbers and intervals are spelled."""
+
+SPOKEN = {'gpt': 'GPT', 'lstm': 'LSTM', 'total': 'total', 'non_embedding': 'non-embedding'}
+
+
+def spoken(name):
+    return SPOKEN.get(name, name)
+
+
+def count(n, noun):
+    return f'{n} {noun}' + ('' if n == 1 else 's')
+
+
+def interval(ends, form='.3f', percent=False):
+    show = (lambda v: format(v, '+.1%')) if percent else (lambda v: format(v, form))
+    low, high = ends
+    if low is None and high is None:
+        return '[unbounded]'
+    return f'[{"-inf" if low is None else show(low)}, {"inf" if high is None else show(high)}]'
+
+
+def short(value):
+    """1,713,800 -> '1.71M'."""
+    for power, letter in ((12, 'T'), (9, 'G'), (6, 'M'), (3, 'k')):
+        if value >= 10 ** power * 0.9995:
+            return f'{value / 10 ** power:.3g}{letter}'
+    return f'{value:.3g}'
+
+
+def table(header, rows):
+    return '\n'.join(['| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header)] + ['| ' + ' | '.join(map(str, row)) + ' |' for row in rows])
+
+
+def law_row(arch, which, form, law):
+    good = law['alpha_ci'][0] is not None or law['alpha_ci'][1] is not None
+    alpha = f'{law["alpha"]:.3f}' if law['identified'] else f'unidentified ({law["alpha"]:.3f})'
+    error = law['leave_largest_out_error']
+    return [spoken(arch), spoken(which), 'a·N^-α' + (' + c' if form == 'offset' else ''), len(law['sizes']), alpha,
+            interval(law['alpha_ci']) if good else '–', interval(law['alpha_ci_bootstrap']), f'{law["a"]:.4g}',
+            f'{law["c"]:.3f} {interval(law["c_ci"])}' if form == 'offset' else '–',
+            '–' if error is None else f'{error:+.1%} {interval(law["leave_largest_out_interval"], percent=True)}']
+
+
+def report(result, unit):
+    """The whole of scaling.json as Markdown."""
+    lines = ['# Scaling laws', '', headline(result), '', '## Cautions', '']
+    lines += [f'- {text}' for text in result['cautions']] or ['- none']
+    for number, group in enumerate(result['groups'], 1):
+        title = ', '.join(f'{key} {value}' for key, value in group['conditions'].items()) or 'all runs'
+        lines += ['', f'## Group {number}: {title}' if len(result['groups']) > 1 else f'## Laws ({title})', '']
+        rows = [law_row(arch, which, form, law) for arch, by_size in group['laws'].items()
+                for which, forms in by_size.items() for form, law in forms.items()]
+        if rows:
+            lines += [table(['', 'N', 'law', 'sizes', 'α', '95% interval', 'bootstrap', 'a', 'c', 'largest size, predicted from the others'], rows), '',
+                      'Intervals: t for the pure law, profile-F with a floor; bootstrap: sizes resampled. Last column: (predicted − seen) / seen '
+                      'with the 95% interval of a new point.']
+        else:
+            lines.append('No law: ' + ' '.join(group['cautions']))
+        if group['efficiency']:
+            lines += ['', *efficiency_lines(group['efficiency'])]
+    for arch, law in result['l_nd_by_arch'].items():
+        lines += ['', *l_nd_lines(arch, law)]
+    lines += ['', f'## Runs (loss in {unit})', '', runs_table(result['runs'])]
+    return '\n'.join(lines) + '\n'
+
+
+def headline(result):
+    parts = []
+    for arch, by_size in result['laws'].items():
+        which, law = next(iter(by_size.items()))
+        law = law['pure']
+        text = f'**{spoken(arch)}: L = {law["a"]:.4g}·N^-{law["alpha"]:.3f}**, α {law["alpha"]:.3f} {interval(law["alpha_ci"])} over {len(law["sizes"])} sizes ({spoken(which)} N)'
+        if not law['identified']:
+            text += ', unidentified'
+        if law['leave_largest_out_error'] is not None:
+            text += (f'. The law of the smaller sizes predicts the largest to **{law["leave_largest_out_error"]:+.1%}** '
+                     f'(95% interval of such an error {interval(law["leave_largest_out_interval"], percent=True)})')
+        parts.append(text + '.')
+    return '\n\n'.join(parts) or 'No L(N) could be fitted.'
+
+
+def efficiency_lines(efficiency):
+    names = {'total': 'total parameters', 'non_embedding': 'non-embedding parameters', 'flops': 'training FLOPs', 'seconds': 'wall time'}
+    rows = [[names[key], '–' if e['p_equal_slopes'] is None else f'{e["p_equal_slopes"]:.2g}',
+             '–' if e['common_slope_ratio'] is None else f'{e["common_slope_ratio"]:.2f}', interval(e['ci'], '.2f'),
+             'yes' if e['established'] else 'not established',
+             ' '.join(f'{c["ratio"]:.2f} at {c["loss"]:.3f}' + ('' if c is e['curve'][-1] else ',') for c in (e['curve'][0], e['curve'][-1]))
+             if e['curve'] else '–'] for key, e in efficiency['by'].items()]
+    return ['### LSTM against GPT: how much more of it the LSTM needs for the same loss', '',
+            table(['of what', 'equal slopes, p', 'ratio at a common slope', '95% interval', 'advantage', 'ratio with a slope each, over the common range'], rows)]
+
+
+def l_nd_lines(arch, law):
+    words = {'E': 'E', 'A': 'A', 'B': 'B', 'alpha': 'α', 'beta': 'β', 'n_exponent': 'N* ~ C^', 'd_exponent': 'D* ~ C^', 'loss_exponent': 'L − E ~ C^-'}
+    rows = [[word, f'{law[key]:.4g}', interval(law['ci'][key], '.4g')] for key, word in words.items()]
+    best = [[f'{r["flops"]:.2g}' + (' (beyond the data)' if r['extrapolated'] else ''),
+             *(f'{short(r[key])} [{", ".join(short(v) for v in r[key + "_ci"])}]' for key in ('n', 'd')),
+             f'{r["loss"]:.3f} {interval(r["loss_ci"])}'] for r in law['frontier']]
+    return [f'## {spoken(arch)}: L(N, D) = E + A/N^α + B/D^β ({law["runs"]} points, {law["size"]}, objective {law["objective"]:.4g})', '',
+            table(['', 'value', '95% interval (bootstrap)'], rows), '',
+            f'Best use of C = {law["flops_per_n_d"]:.3g}·N·D training FLOPs:', '', table(['C', 'N*', 'D*', 'L'], best)]
+
+
+def runs_table(runs):
+    columns = [('name', 'run'), ('arch', 'arch'), ('n_total', 'N total'), ('n_non_embedding', 'N non-embedding'), ('tokens', 'tokens'), ('seed', 'seed'),
+               ('loss', 'loss'), ('loss_per_token', 'per token')]
+    columns = [c for c in columns if any(c[0] in run for run in runs)]
+    if all(run.get('loss_per_token', run['loss']) == run['loss'] for run in runs):
+        columns = [c for c in columns if c[0] != 'loss_per_token']
+
+    def cell(run, key):
+        value = run.get(key, '–')
+        return value if isinstance(value, str) or key == 'seed' else f'{value:.4f}' if 'loss' in key else f'{value:,.0f}'
+    return table([title for _, title in columns], [[cell(run, key) for key, _ in columns] for run in runs])
