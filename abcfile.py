@@ -1,0 +1,177 @@
+"""Notes -> a conventional stand-alone ABC 2.1 file, for people and other programs (abc2midi, abcjs, abcm2ps, music21).
+
+    text = write_abc(music, title='Untitled')       # read_abc of tunebook.py gives the same music back
+
+The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent ones rest.
+What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to further voices of the same
+instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet `(3:2:r`, which starts and ends
+on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could disagree about whether it holds in other octaves.
+"""
+from fractions import Fraction
+from functools import lru_cache
+
+from music import KEY_NAMES, UNITS, bar_length, bar_starts
+from notation import FIFTHS, length_text, spelling
+
+BARS_PER_LINE = 4
+STRAIGHT = 3                        # units of a 32nd; times off this grid need tuplets
+DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
+NAMES = [name.strip() for name in """
+Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2, Harpsichord, Clavinet,
+Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
+Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica, Tango Accordion,
+Acoustic Guitar (nylon), Acoustic Guitar (steel), Electric Guitar (jazz), Electric Guitar (clean), Electric Guitar (muted), Overdriven Guitar,
+Distortion Guitar, Guitar Harmonics, Acoustic Bass, Electric Bass (finger), Electric Bass (pick), Fretless Bass, Slap Bass 1, Slap Bass 2,
+Synth Bass 1, Synth Bass 2, Violin, Viola, Cello, Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani,
+String Ensemble 1, String Ensemble 2, Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs, Synth Voice, Orchestra Hit,
+Trumpet, Trombone, Tuba, Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2,
+Soprano Sax, Alto Sax, Tenor Sax, Baritone Sax, Oboe, English Horn, Bassoon, Clarinet,
+Piccolo, Flute, Recorder, Pan Flute, Blown Bottle, Shakuhachi, Whistle, Ocarina,
+Lead 1 (square), Lead 2 (sawtooth), Lead 3 (calliope), Lead 4 (chiff), Lead 5 (charang), Lead 6 (voice), Lead 7 (fifths), Lead 8 (bass and lead),
+Pad 1 (new age), Pad 2 (warm), Pad 3 (polysynth), Pad 4 (choir), Pad 5 (bowed), Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep),
+FX 1 (rain), FX 2 (soundtrack), FX 3 (crystal), FX 4 (atmosphere), FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi),
+Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle, Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock,
+Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal, Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet,
+Telephone Ring, Helicopter, Applause, Gunshot""".split(',')]                       # General MIDI programs 0-127
+
+
+def write_abc(music, title=''):
+    """Text of the file, ending in a newline."""
+    starts = bar_starts(music)
+    if music.pickup and len(starts) == 2 or len(starts) == 1:
+        starts.append(starts[-1] + bar_length(*music.meters[0][1:]))
+    bars = list(zip(starts, starts[1:]))
+    meters, tempos, keys = ({onset: event for onset, *event in events} for events in (music.meters, music.tempos, music.keys))
+    lines = layers(music)
+    only_drums = all(v.is_drum for v in music.voices)
+    header = ['X:1', 'T:' + (title or music.title or 'Untitled').replace('\n', ' '), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
+              'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])]]
+    channels = channels_of(music)
+    columns = []
+    for n, (v, notes) in enumerate(lines):
+        voice = music.voices[v]
+        name = 'Drums' if voice.is_drum else NAMES[voice.program]
+        header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
+        columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
+    body = []
+    for at in range(0, len(bars), BARS_PER_LINE):
+        last = at + BARS_PER_LINE >= len(bars)
+        body += [f'[V:{n + 1}]' + '|'.join(cells[at:at + BARS_PER_LINE]) + ('|]' if last else '|') for n, cells in enumerate(columns)]
+    return '\n'.join(header + body) + '\n'
+
+
+def layers(music):
+    """[(voice, [(onset, end, pitches)])]: each voice as lines in which nothing overlaps; notes that start and end together are a chord."""
+    lines = []
+    for v in range(len(music.voices)):
+        chords = {}
+        for onset, duration, pitch, _ in music.notes[music.notes[:, 3] == v].tolist():
+            chords.setdefault((onset, -duration), []).append(pitch)
+        parts = []
+        for (onset, minus), pitches in sorted(chords.items()):
+            part = next((p for p in parts if p[-1][1] <= onset), None)
+            if part is None:
+                parts.append(part := [])
+            part.append((onset, onset - minus, tuple(sorted(pitches))))
+        lines += [(v, part) for part in parts or [[]]]
+    return lines
+
+
+def score(lines):
+    """%%score: the lines of one instrument share a staff."""
+    staves = {}
+    for n, (v, _) in enumerate(lines):
+        staves.setdefault(v, []).append(str(n + 1))
+    return '%%score ' + ' '.join(f'({" ".join(staff)})' if len(staff) > 1 else staff[0] for staff in staves.values())
+
+
+def channels_of(music):
+    """MIDI channel (1-16) of each voice: voices of one program share one, since there are only sixteen; drums are on 10."""
+    free = [c for c in range(1, 17) if c != 10]
+    taken = {}
+    return [10 if v.is_drum else taken.setdefault(v.program, free[len(taken) % 15]) for v in music.voices]
+
+
+def column(notes, bars, meters, tempos, keys, in_c):
+    """Texts of all bars of one line of chords."""
+    cells, k, held, fifths, numerator, denominator = [], 0, None, 0, 4, 4
+    for start, end in bars:
+        changes = ''
+        if start in meters:
+            numerator, denominator = meters[start]
+            changes += f'[M:{numerator}/{denominator}]' if start else ''
+        if start in tempos and start:
+            changes += f'[Q:1/4={tempos[start][0]}]'
+        if start in keys:
+            fifths = 0 if in_c else keys[start][0]
+            changes += f'[K:{KEY_NAMES[tuple(keys[start])]}]' if start and not in_c else '[K:C]' if in_c and not start else ''
+        spans = []
+        while held or k < len(notes) and notes[k][0] < end:
+            onset, stop, pitches = held or notes[k]
+            k += held is None
+            held = (end, stop, pitches) if stop > end else None
+            spans.append((onset - start, min(stop, end) - start, pitches, bool(held)))
+            if held:
+                break
+        beat = UNITS * 3 // 2 if denominator == 8 and numerator % 3 == 0 else max(UNITS, 4 * UNITS // denominator)
+        cells.append(changes + bar_text(tuple(spans), end - start, fifths, beat))
+    return cells
+
+
+@lru_cache(maxsize=100_000)
+def bar_text(spans, length, fifths, beat):
+    """Text of a bar of one line: `spans` are (start, end, pitches, tied to the next bar), times from the barline; a space stands at each `beat`."""
+    pieces, at = [], 0
+    for start, end, pitches, tied in spans + ((length, length, (), False),):
+        if start > at:
+            pieces += cut(at, start, (), False)
+        if end > start:
+            pieces += cut(start, end, pitches, tied)
+        at = end
+    text, held, i = '', {}, 0
+    while i < len(pieces):
+        j = i
+        while pieces[j][1] % STRAIGHT and j + 1 < len(pieces):
+            j += 1
+        tuplet = j > i or pieces[i][1] % STRAIGHT
+        elements = [element for piece in pieces[i:j + 1] for element in drawable(*piece, tuplet)]
+        text += ' ' if i and pieces[i][0] % beat == 0 else ''
+        text += f'(3:2:{len(elements)}' if tuplet else ''
+        for size, pitches, tied in elements:
+            notes = ''.join(spelled(pitch, fifths, held) for pitch in pitches)
+            text += (f'[{notes}]' if len(pitches) > 1 else notes or 'z') + length_text(size) + ('-' if tied else '')
+        i = j + 1
+    return text
+
+
+def cut(start, end, pitches, tied):
+    """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that the tuplet stays within its beat."""
+    points = {start, end}
+    if start % STRAIGHT:
+        points.add(next(p for step in (UNITS, UNITS // 2) for p in [start + -start % step] if step < UNITS or p - start in DRAWABLE))
+    if end % STRAIGHT:
+        points.add(next(p for step in (UNITS, UNITS // 2) for p in [end - end % step] if step < UNITS or end - p in DRAWABLE))
+    points = sorted(p for p in points if start <= p <= end)
+    return [(a, b, pitches, bool(pitches) and (tied or b < end)) for a, b in zip(points, points[1:])]
+
+
+def drawable(start, end, pitches, tied, tuplet):
+    """Elements (length in units as written, pitches, tied) of a piece, in lengths that one note with dots can have."""
+    left, elements = (end - start) * (1 if tuplet else 2) // (1 if tuplet else 3), []         # in 64ths
+    while left:
+        size = max(d for d in DRAWABLE if d <= left)
+        left -= size
+        elements.append((Fraction(3 * size, 2), pitches, bool(pitches) and (tied or left > 0)))
+    return elements
+
+
+def spelled(pitch, fifths, held):
+    """Note text in the key. `held`: accidentals since the barline, by letter and by letter with octave; a mark is left out only if both agree."""
+    text = spelling(fifths)[pitch]
+    place = text.lstrip('^_=')
+    letter = place[0].upper()
+    natural = (fifths + 6 - FIFTHS.index(letter)) // 7                    # what the key signature does to this letter
+    alter = {'^': 1, '_': -1, '=': 0, '': natural}[text[:len(text) - len(place)]]
+    silent = held.get(letter, natural) == alter == held.get(place, natural)
+    held[letter] = held[place] = alter
+    return place if silent else {1: '^', -1: '_', 0: '='}[alter] + place
