@@ -111,11 +111,11 @@ class Line:
 
     def barline(self, mark, ending, tempo):
         """Close the bar at `mark`; an empty bar (two marks in a row, a mark at the start) only hands its marks on."""
-        mark = mark.lstrip('.')
-        colons = mark.strip(':') == ''
-        ends = len(mark) // 2 if colons else len(mark) - len(mark.lstrip(':'))
-        starts = colons or mark.endswith(':')
-        section = bool(ends or starts or (mark not in ('|', '[|]')))
+        mark = mark.lstrip('.').replace('[|]', '|' if ':' not in mark else '')      # an invisible barline
+        both = mark.strip(':') == '' or mark == '|:|'                               # ::
+        ends = len(mark) // 2 if both else len(mark) - len(mark.lstrip(':'))
+        starts = both or mark.endswith(':')
+        section = bool(ends or starts or mark != '|')
         if any(self.bar.layers):
             self.bars.append(self.bar)
             self.bar = Bar(self.meter, self.key, tempo, self.bar.part)
