@@ -45,7 +45,8 @@ def write_abc(music, title=''):
     lines = layers(music)
     only_drums = all(v.is_drum for v in music.voices)
     header = ['X:1', 'T:' + (title or music.title or 'Untitled').replace('\n', ' '), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
-              'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])]]
+              'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
+              '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
     channels = channels_of(music)
     columns = []
     for n, (v, notes) in enumerate(lines):
