@@ -43,7 +43,7 @@ class Settings:
     transpose: int = 0                      # 0..11 transposed copies of each train tune
     near_duplicates: bool = True            # leave out near-duplicates across the split
     time_limit_s: float = 60.0              # for a file; what takes longer is left out
-    shard_files: int = 200                  # files converted between two savings
+    shard_files: int = 100                  # files converted between two savings
     workers: int = 0                        # processes; 0: all cores
     seed: int = 0                           # of the split
 

@@ -2,6 +2,8 @@
 
     for item in items('midis.tar.gz'): ...          # an Item a file, in an order that does not change
 """
+import bz2
+import gzip
 import hashlib
 import importlib.util
 import lzma
@@ -24,7 +26,7 @@ MAX_BYTES = 16 << 20                # a larger file is no piece of music
 LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
 LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
 LAKH_PATH = os.path.join('data', 'downloads', 'lmd_full.tar.gz')
-BUNDLED = (('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'), ('bach', '.mxl'))
+BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))     # the slow ones first
 
 
 @dataclass
@@ -106,12 +108,15 @@ def archive_files(path):
 
 def tar_files(path):
     size = os.path.getsize(path)
-    with open(path, 'rb') as raw, tarfile.open(fileobj=raw, mode='r|*') as tar:
+    unpack = {'tar': lambda raw: raw, 'xz': lzma.open, 'bz2': bz2.open}.get(path.lower().rsplit('.', 1)[1], gzip.open)
+    with open(path, 'rb') as raw, unpack(raw) as stream, tarfile.open(fileobj=stream, mode='r|') as tar:
         for member in tar:
             tar.members = []                                    # else tarfile keeps every header it has ever read
             if member.isfile() and is_music(member.name):
                 data = tar.extractfile(member).read() if member.size <= MAX_BYTES else None
                 yield Item(member.name, stamp(data), data, raw.tell() / size)
+        while stream.read(1 << 20):                             # to its end, where a cut-off archive shows
+            pass
 
 
 def zip_files(path):
