@@ -26,7 +26,7 @@ import frontier
 import laws
 import scaling_plots
 from configurator import configure, fail
-from scaling_report import count, interval, report, short, spoken
+from scaling_report import cautions_of, count, efficiency_cautions, interval, report, short, spoken
 
 
 @dataclass
@@ -41,7 +41,6 @@ class Settings:
 NUMBERS = ('n_total', 'n_non_embedding', 'tokens', 'loss', 'loss_per_note', 'loss_per_token', 'flops', 'seconds', 'learning_rate', 'loss_se')
 ALIKE = ('tokens', 'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'decayed', 'tokenizer', 'val_set', 'group')
 SIZES = {'total': 'n_total', 'non_embedding': 'n_non_embedding'}
-CURVES_KEPT = ('tokens', 'flops', 'loss', 'val_loss')
 
 
 # ---- runs ----
@@ -92,10 +91,10 @@ def read_checkpoints(patterns):
                 cautions.append(f'{name} is left out: it has not been evaluated yet.')
                 continue
             run = run_of(ckpt, name)
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
+        except (KeyError, IndexError, TypeError, ValueError) as e:
             fail(f'{path}: not a checkpoint of train.py ({type(e).__name__}: {e})')
         runs.append(check_run(run, path))
-        curves[name] = {'arch': run['arch'], 'n': run['n_total'], 'history': history_of(ckpt, run)}
+        curves[name] = curve_of(ckpt, run)
     return runs, curves, cautions
 
 
@@ -108,38 +107,28 @@ def load_checkpoint(path):
 
 
 def run_of(ckpt, name):
-    """The small fields of a checkpoint that a fit needs."""
+    """The small fields of a checkpoint that a fit needs; tokens and seconds are those of its last evaluation."""
     train, model, meta, val = ckpt['config']['train'], ckpt['config']['model'], ckpt['meta'], ckpt['val']
-    seen, splits = ckpt['tokens'], meta['splits']
-    rates = [entry['lr'] for entry in ckpt['history'] if 'lr' in entry]
-    run = {'name': name, 'arch': ckpt['config']['arch'], 'seed': train.get('seed'), 'tokens': float(seen),
+    last, splits = [entry for entry in ckpt['history'] if 'val' in entry][-1], meta['splits']
+    run = {'name': name, 'arch': ckpt['config']['arch'], 'seed': train['seed'], 'tokens': float(last['tokens']),
            'n_total': float(ckpt['num_params']['total']), 'n_non_embedding': float(ckpt['num_params']['non_embedding']),
-           'loss_per_token': float(val['loss']), 'loss_per_note': optional(val.get('per_note')), 'loss_se': optional(val.get('se')),
-           'epochs': max(1, math.ceil(seen / splits['train']['tokens'] - 0.02)), 'batch_size': train.get('batch_size'),
-           'block_size': train.get('block_size', model.get('block_size')), 'optimizer': train.get('optimizer'),
-           'schedule': train.get('schedule'), 'learning_rate': train.get('learning_rate'),
-           'decayed': ('yes' if rates[-1] <= 0.5 * max(rates) else 'no') if rates else None,
+           'loss': val['loss'], 'loss_per_token': val['loss'], 'loss_per_note': val['per_note'], 'loss_se': val['se'],
+           'epochs': max(1, math.ceil(last['tokens'] / splits['train']['tokens'] - 0.02)), 'batch_size': train['batch_size'],
+           'block_size': model['block_size'], 'optimizer': train['optimizer'], 'schedule': train['schedule'],
+           'learning_rate': train['learning_rate'], 'decayed': 'yes' if last['step'] == ckpt['n_steps'] else 'no',
            'tokenizer': f'{meta["tokenizer"]["kind"]} {meta["vocab_size"]} {str(meta["tokenizer"]["hash"])[:8]}',
-           'val_set': f'{splits["val"]["tunes"]} tunes, {splits["val"]["notes"]} notes',
-           'flops': optional(ckpt.get('flops')), 'seconds': optional(ckpt.get('seconds'))}
-    run['loss'] = run['loss_per_token']
-    return {key: value for key, value in run.items() if value is not None}
+           'val_set': f'{splits["val"]["tunes"]} tunes, {splits["val"]["notes"]} notes', 'seconds': last['time_s'],
+           'machine': f'{train["device"]} {train["dtype"]} x {train["ranks"]}'}
+    if 'flops_per_token' in ckpt:
+        run['flops'] = float(ckpt['flops_per_token'] * last['tokens'])
+    return run
 
 
-def optional(value):
-    return None if value is None else float(value)
-
-
-def history_of(ckpt, run):
-    """The training history as a list of {'tokens', 'flops', 'loss' (train), 'val_loss'}, each entry with what it has."""
-    per_token = run['flops'] / run['tokens'] if 'flops' in run else None
-    entries = []
-    for entry in ckpt['history']:
-        entry = {key: value for key, value in entry.items() if key in CURVES_KEPT and value is not None}
-        if per_token and 'tokens' in entry:
-            entry['flops'] = entry['tokens'] * per_token
-        entries.append(entry)
-    return entries
+def curve_of(ckpt, run):
+    """A training run to draw: {'arch', 'n', 'train' and 'val': lists of (tokens, loss per token), 'flops_per_token' or None}."""
+    return {'arch': run['arch'], 'n': run['n_total'], 'flops_per_token': ckpt.get('flops_per_token'),
+            'train': [(e['tokens'], e['loss']) for e in ckpt['history'] if 'loss' in e],
+            'val': [(e['tokens'], e['val']['loss']) for e in ckpt['history'] if 'val' in e]}
 
 
 def check_run(run, where):
@@ -148,9 +137,8 @@ def check_run(run, where):
         if key in run and not (math.isfinite(run[key]) and run[key] > 0 or key in ('seconds', 'loss_se') and run[key] >= 0):
             fail(f'{where}: {key} is {run[key]:g}; it must be a positive number'
                  + (' (leave a diverged run out of the fit, but say so)' if 'loss' in key else ''))
-    missing = [key for key in ('loss',) if key not in run]
-    if missing:
-        fail(f'{where}: no {missing[0]}')
+    if 'loss' not in run:
+        fail(f'{where}: the loss is missing')
     return run
 
 
@@ -183,14 +171,14 @@ def round_tokens(runs):
 
 
 def group_runs(runs, leave_out=()):
-    """Runs that may share a law, as a list of (conditions, runs); most sizes first."""
+    """Runs that may share a law, as a list of (conditions, runs); most sizes first, then most tokens."""
     labels, groups = round_tokens(runs), {}
     for run in runs:
         alike = conditions(run, leave_out)
         if 'tokens' in alike:
             alike['tokens'] = labels[run['tokens']]
         groups.setdefault(json.dumps(alike, sort_keys=True, default=str), (alike, []))[1].append(run)
-    return sorted(groups.values(), key=lambda group: (-len({(r['arch'], size_of(r)) for r in group[1]}), -len(group[1])))
+    return sorted(groups.values(), key=lambda group: (-len({(r['arch'], size_of(r)) for r in group[1]}), -max(r.get('tokens', 0) for r in group[1])))
 
 
 def size_of(run):
@@ -250,9 +238,10 @@ def fit_group(alike, runs, seed):
 
 
 def compare(runs):
-    """GPT against LSTM at equal loss: in total and non-embedding parameters, training FLOPs and wall time, where all runs have them."""
+    """GPT against LSTM at equal loss: in total and non-embedding parameters, training FLOPs and, on one kind of machine, wall time."""
     result = {}
-    for name, key in (*SIZES.items(), ('flops', 'flops'), ('seconds', 'seconds')):
+    one_machine = len({run.get('machine') for run in runs}) == 1
+    for name, key in (*SIZES.items(), ('flops', 'flops'), *([('seconds', 'seconds')] if one_machine else [])):
         if all(run.get(key) for run in runs if run['arch'] in ('gpt', 'lstm')):
             (x1, y1, _), (x2, y2, _) = (average_seeds([run for run in runs if run['arch'] == arch], key) for arch in ('gpt', 'lstm'))
             result[name] = laws.efficiency(x1, y1, x2, y2)
@@ -281,9 +270,9 @@ def fit_l_nd(runs, bootstraps, seed):
             law.update(arch=arch, size=key, conditions=alike, points=[{'n': a, 'd': b, 'loss': c} for a, b, c in zip(n, d, loss)],
                        flops_per_n_d=float(np.median(ratios)) if len(ratios) == len(members) else frontier.FLOPS_PER_N_D)
             used = law['flops_per_n_d'] * n * d
-            law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 7), law['flops_per_n_d'])
+            law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 13), law['flops_per_n_d'])
             for row in law['frontier']:
-                row['extrapolated'] = bool(row['flops'] > 1.01 * used.max())
+                row['extrapolated'] = not (row['flops'] < 1.01 * used.max() and n.min() <= row['n'] <= n.max() and d.min() <= row['d'] <= d.max())
             for i in law['outliers']:
                 notes.append(f'{names[i]} stands {law["residuals"][i]:+.1%} off L(N, D) of {spoken(arch)}; it is kept, and the Huber loss lets it pull little.')
             if not law['identified']:
@@ -292,50 +281,6 @@ def fit_l_nd(runs, bootstraps, seed):
                 notes.append(f'L(N, D) of {spoken(arch)} uses its largest homogeneous group; the others differ in {differences(groups)}.')
             fits[arch] = law
     return fits, notes
-
-
-# ---- cautions ----
-
-FLAGS = {'offset': 'a floor c fits significantly better (F-test, p = {p_offset:.2g})',
-         'curved': 'the points curve: the slope {curvature} with size (p = {p_curved:.2g})',
-         'runs': 'the residuals keep their sign too long (p = {p_runs:.2g})',
-         'tail': 'the largest size lies outside the interval that the smaller ones predict'}
-
-
-def cautions_of(arch, runs, fits, diagnosis):
-    """Sentences on what the law of one architecture does not tell, or tells wrongly; on total parameters where both are there."""
-    which = next(iter(fits))
-    pure, offset, tests = fits[which]['pure'], fits[which]['offset'], diagnosis[which]
-    name, n, texts = spoken(arch), len(pure['sizes']), []
-    if not pure['identified']:
-        texts.append(f'{name}: the exponent is unidentified by {count(n, "size")}: alpha {interval(pure["alpha_ci"])}.')
-    if n < 4:
-        texts.append(f'{name}: three sizes cannot tell a pure law from one with a floor c.')
-    elif not offset['identified']:
-        texts.append(f'{name}: with a floor c, the exponent is unidentified: alpha {interval(offset["alpha_ci"])} and '
-                     f'c {interval(offset["c_ci"])} fit about as well as each other.')
-    if tests['flags']:
-        texts.append(f'{name}: one power law does not describe these points: ' + '; '.join(FLAGS[f].format(**tests) for f in tests['flags'])
-                     + '. Do not extrapolate the pure law.')
-    for outlier in tests['outliers']:
-        texts.append(f'{name}: {outlier} is an outlier of the pure law (studentised residual, p < 0.05 after Bonferroni); it is kept.')
-    if len(runs) == n:
-        texts.append(f'{name}: every size was trained once, so the intervals cannot tell the noise of seeds from departures from the law.')
-    rates = {run.get('learning_rate') for run in runs}
-    if len(rates) == 1 and None not in rates:
-        texts.append(f'{name}: one learning rate ({rates.pop():g}) for all sizes; where it suits only some of them, alpha is biased.')
-    return texts
-
-
-def efficiency_cautions(result):
-    if result['common_slope_ratio'] is None:
-        return ['GPT against LSTM: the loss does not fall with size, so there is no efficiency ratio.']
-    if result['established']:
-        return []
-    why = ('the two slopes differ (p = {:.2g}), so there is no one ratio; see the curve'.format(result['p_equal_slopes'])
-           if result['p_equal_slopes'] < 0.05 else f'with a common slope the ratio is {result["common_slope_ratio"]:.2f} '
-           f'{interval(result["ci"], ".2f")}, which includes 1')
-    return [f'An efficiency advantage of GPT or LSTM is not established: {why}.']
 
 
 def cautions_on_runs(runs, groups):
@@ -352,7 +297,7 @@ def cautions_on_runs(runs, groups):
         twin = seen.setdefault((run['arch'], size_of(run), run.get('tokens'), run['loss']), run['name'])
         if twin != run['name']:
             texts.append(f'{run["name"]} and {twin} have the same size and loss to the last digit: is one run counted twice?')
-    return texts + [f'{run["name"]}: {run["note"]}.' for run in runs if run.get('note')]
+    return texts + [f'{run["name"]}: {run["note"].rstrip(".")}.' for run in runs if run.get('note')]
 
 
 # ---- main ----
@@ -389,8 +334,11 @@ def analyse(runs, bootstraps, seed, cautions=()):
              + (f' (they differ in {differences(grouped)})' if len(grouped) > 1 else ''))
     groups.sort(key=lambda group: -sum(len(forms[next(iter(forms))]['pure']['sizes']) for forms in group['laws'].values()))
     texts = [*cautions, *cautions_on_runs(runs, grouped)]
+    said = {}
     for number, group in enumerate(groups, 1):
-        texts += [f'Group {number}: {text}' if len(groups) > 1 else text for text in group['cautions'] if group['laws'] or len(groups) == 1]
+        for text in group['cautions'] if group['laws'] or len(groups) == 1 else []:
+            said.setdefault(text, []).append(str(number))
+    texts += [text if len(groups) == 1 else f'Group{"s" * (len(numbers) > 1)} {", ".join(numbers)}: {text}' for text, numbers in said.items()]
     main_arch = max(l_nd, key=lambda arch: l_nd[arch]['runs'], default=None)
     return {'loss_unit': unit, 'laws': groups[0]['laws'], 'efficiency': groups[0]['efficiency'], 'l_nd': l_nd.get(main_arch),
             'l_nd_by_arch': l_nd, 'cautions': texts + notes, 'groups': groups, 'runs': runs}
@@ -400,6 +348,8 @@ def main():
     settings = configure(Settings)
     if settings.table and settings.paths != Settings().paths:
         fail('give checkpoints or --table, not both')
+    if settings.bootstraps < 100:
+        fail(f'bootstraps is {settings.bootstraps}; 95% intervals need at least 100')
     runs, curves, cautions = (read_table(settings.table), {}, []) if settings.table else read_checkpoints(settings.paths)
     if not runs:
         fail('no run with a validation loss: ' + ' '.join(cautions))

@@ -230,7 +230,7 @@ def fit_offset(n, loss, seed=0, hold_out=True):
         noise = max(ssr, 1e-24)
         alphas = np.geomspace(1e-3, ALPHA_MAX, 240)
         profile = solve_offset(x, y, alpha=alphas)[1]
-        law['alpha_ci'] = finite(*profile_interval(alphas, profile, alpha, noise, df))
+        law['alpha_ci'] = finite(*profile_interval(alphas, profile, alpha, noise, df, open_ends=(0.0, np.inf)))
         floors = np.linspace(0, loss.min() * (1 - 1e-6), 161)
         at, profile = solve_offset(x, y, c=floors)
         law['c_ci'] = finite(*profile_interval(floors, profile, c, noise, df, open_ends=(0.0, loss.min())))
@@ -260,7 +260,7 @@ def hold_out_offset(n, loss):
         y = np.tile(np.log(loss), (len(candidates), 1))
         y[:, ~kept] = np.log(candidates)[:, None]
         ssr = solve_offset(np.log(n) - np.log(n).mean(), y)[1]
-        low, high = profile_interval(candidates, ssr, predicted, max(law['ssr'], 1e-24), df)
+        low, high = profile_interval(candidates, ssr, predicted, max(law['ssr'], 1e-24), df, open_ends=(0.0, np.inf))
         result['leave_largest_out_interval'] = finite(low / seen - 1, high / seen - 1)
     return result
 
@@ -341,8 +341,9 @@ def efficiency(x1, loss1, x2, loss2, points=15):
 
     With one slope for both, the ratio r is the factor that x2 must be divided by to put all points on one line; with a slope
     each, it depends on the loss, and `curve` gives it where both lines are within their own data. Intervals are profile-F over
-    the ratio (Fieller's, for the common slope). Keys: p_equal_slopes (F-test), common_slope_ratio, ci, established (slopes not
-    shown unequal, and the interval excludes 1), curve: list of {'loss', 'ratio', 'low', 'high'}; None is an open end.
+    the ratio (Fieller's, for the common slope). Keys: p_equal_slopes (F-test), common_slope_ratio, ci, curve: list of {'loss',
+    'ratio', 'low', 'high'} (None is an open end), established: the interval excludes 1, that of the common slope or, if the slopes
+    are shown unequal, those along the whole curve, on one side.
     """
     x1, x2 = np.log(np.asarray(x1, float)), np.log(np.asarray(x2, float))
     y1, y2 = np.log(np.asarray(loss1, float)), np.log(np.asarray(loss2, float))
@@ -366,11 +367,8 @@ def efficiency(x1, loss1, x2, loss2, points=15):
     separate = ((y1 - a1 - b1 * x1) ** 2).sum() + ((y2 - a2 - b2 * x2) ** 2).sum()
     df = total - 4
     result['p_equal_slopes'] = float(stats.f.sf((common - separate) / (max(separate, 1e-24) / df), 1, df))
-    low, high = result['ci']
-    excludes_one = (low is not None and low > 1) or (high is not None and high < 1)
-    result['established'] = bool(excludes_one and result['p_equal_slopes'] >= 1 - LEVEL)
     if b1 >= 0 or b2 >= 0:
-        return result
+        return result                                       # one of the two does not fall: nothing is established
     top = min(a1 + b1 * x1.min(), a2 + b2 * x2.min())       # both lines, each within its own data
     bottom = max(a1 + b1 * x1.max(), a2 + b2 * x2.max())
     step = 0.02
@@ -384,4 +382,11 @@ def efficiency(x1, loss1, x2, loss2, points=15):
         limits = profile_interval(shifts * step, profile, 0.0, max(separate, 1e-24), df)
         low, high = (exp_or_none(at2 - at1 + v) for v in limits)
         result['curve'].append({'loss': math.exp(loss), 'ratio': math.exp(at2 - at1), 'low': low, 'high': high})
+    result['established'] = excludes_one([result['ci']] if result['p_equal_slopes'] >= 1 - LEVEL else
+                                         [[c['low'], c['high']] for c in result['curve']])
     return result
+
+
+def excludes_one(intervals):
+    """Whether all intervals (None: an open end) lie above 1, or all below; False if there are none."""
+    return bool(intervals) and (all((low or 0) > 1 for low, _ in intervals) or all((high or np.inf) < 1 for _, high in intervals))

@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 STYLE = {'gpt': ('#0072B2', 'o'), 'lstm': ('#D55E00', 's')}
 MORE = [('#009E73', '^'), ('#CC79A7', 'D'), ('#56B4E9', 'v'), ('#E69F00', 'P')]
 LOOK = {'font.size': 13, 'axes.titlesize': 14, 'axes.labelsize': 14, 'legend.fontsize': 11.5, 'axes.spines.top': False, 'axes.spines.right': False,
-        'axes.grid': True, 'grid.color': '#e4e4e4', 'grid.linewidth': 0.8, 'axes.axisbelow': True, 'legend.frameon': False, 'lines.solid_capstyle': 'round',
+        'axes.grid': True, 'grid.color': '#e4e4e4', 'grid.linewidth': 0.8, 'axes.axisbelow': True, 'legend.frameon': True, 'legend.framealpha': 0.85, 'legend.edgecolor': 'none', 'lines.solid_capstyle': 'round',
         'axes.edgecolor': '#555555', 'mathtext.default': 'regular', 'figure.dpi': 100, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left'}
 AXES = {'total': 'parameters N, embeddings included', 'non_embedding': 'parameters N without embeddings and head'}
 ORIGINAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', 'original_study.csv')
@@ -75,7 +75,22 @@ def draw_scaling(result):
             row = (2 if which else 0) + i // 2
             last_alone = i == len(lower) - 1 and i % 2 == 0
             panel(figure.add_subplot(grid[row, slice(None) if last_alone else i % 2]), result)
+        if which:
+            figure.legend(handles=key_to_reading(result), loc='outside upper center', ncols=3, columnspacing=1.5)
     return figure
+
+
+def key_to_reading(result):
+    """Legend entries of what both panels of laws share."""
+    def sign(label, look='', **more):
+        return plt.Line2D([], [], linestyle=look or 'none', color='#444444', label=label, **more)
+    entries = [sign('law, 95% band', '-', lw=2.4), sign('beyond the data', '--', lw=1.3), sign('largest size', marker='o', ms=8.5, mfc='white', mew=2),
+               sign('the same, predicted from the others', marker='x', ms=9, mew=2.2)]
+    if any('n_non_embedding' in run for run in result['runs']):
+        entries.append(sign('slope of Kaplan et al. 2020: 0.076', ':', lw=1.6))
+    if not repeats_original(result):
+        entries.append(sign('GPTs of the original study, per token, moved', marker='+', ms=9, mew=1.6))
+    return entries
 
 
 def draw_law(ax, strip, result, which):
@@ -85,14 +100,23 @@ def draw_law(ax, strip, result, which):
     sizes = [n for group in groups for forms in group['laws'].values() if which in forms for n in forms[which]['pure']['sizes']]
     losses = [run['loss'] for run in result['runs'] if any(run['name'] in g['runs'] for g in groups if g['laws'])]
     x_low, x_high = span(sizes, 0.13)
-    y_low, y_high = span(losses, 0.16)
-    y_high *= (y_high / y_low) ** (0.16 + 0.16 * len(laws_of))          # room for the legend
-    for group in groups[1:]:
+    foretold = [fitted(f[which]['pure'])[-1] * (1 + f[which]['pure']['residuals'][-1]) * (1 + (f[which]['pure']['leave_largest_out_error'] or 0))
+                for f in laws_of.values() if which in f]
+    y_low, y_high = span(losses + [v for v in foretold if min(losses) / 2 < v < max(losses)], 0.1)
+    lines = sum(2 + f[which]['offset']['identified'] for f in laws_of.values() if which in f)
+    y_high *= (y_high / y_low) ** (1 / (1 - min(0.055 * lines, 0.5)) - 1)         # room for the legend
+    for group in groups if len(groups) > 1 else []:
+        label = ', '.join(f'{value} tokens' if key == 'tokens' else str(value) for key, value in group['conditions'].items()
+                          if any(other['conditions'].get(key) != value for other in groups))
         for arch, forms in group['laws'].items():
             if which in forms:
                 law, (colour, marker) = forms[which]['pure'], style(arch, archs)
                 n = np.array(law['sizes'])
-                ax.plot(n, law['a'] * n ** -law['alpha'], '-', color=colour, lw=1, alpha=0.5)
+                if len(label) < 40:
+                    ax.annotate(label, (n[0], fitted(law)[0]), (0, 9), textcoords='offset points', color=colour, fontsize=10, zorder=6)
+                if group is groups[0]:
+                    continue
+                ax.plot(n, fitted(law), '-', color=colour, lw=1, alpha=0.5)
                 ax.plot(n, fitted(law) * (1 + np.array(law['residuals'])), marker, color=colour, alpha=0.35, ms=5, mew=0)
     for arch, forms in laws_of.items():
         if which not in forms:
@@ -102,7 +126,9 @@ def draw_law(ax, strip, result, which):
         seen = fitted(law) * (1 + np.array(law['residuals']))
         inside, everywhere = np.geomspace(n.min(), n.max(), 60), np.geomspace(x_low, x_high, 120)
         if len(n) > 2:
-            ax.fill_between(everywhere, *laws.band(law, everywhere), color=colour, alpha=0.13, lw=0)
+            ax.fill_between(everywhere, *laws.band(law, everywhere), color=colour, alpha=0.12, lw=0)
+            for edge in laws.band(law, everywhere):
+                ax.plot(everywhere, edge, color=colour, lw=0.7, alpha=0.5)
         ax.plot(everywhere, law['a'] * everywhere ** -law['alpha'], '--', color=colour, lw=1.3)
         label = (f'{spoken(arch)}  L = {law["a"]:.3g} · N$^{{−{law["alpha"]:.3f}}}$, {len(n)} sizes\n'
                  f'α = {law["alpha"]:.3f} {interval(law["alpha_ci"])}' + ('' if law['identified'] else ', unidentified')).replace('−-', '+')
@@ -123,7 +149,6 @@ def draw_law(ax, strip, result, which):
         strip.vlines(n, 0, residuals, color=colour, lw=1.5)
         strip.plot(n, residuals, marker, color=colour, ms=6.5, mec='white', mew=0.6)
     references(ax, result, which, x_low, x_high)
-    ax.plot([], [], 'o', color='#444444', mfc='white', mew=2, ms=8, label='largest size; × predicted from the others')
     ax.set(xscale='log', yscale='log', xlim=(x_low, x_high), ylim=(y_low, y_high), ylabel=f'validation loss, {result["loss_unit"]}',
            title='Loss by total size' if which == 'total' else 'Loss by non-embedding size')
     log_ticks(ax.yaxis, y_low, y_high, lambda v: f'{v:g}')
@@ -155,25 +180,30 @@ def references(ax, result, which, x_low, x_high):
     level = law['a'] * centre ** -law['alpha']
     if which == 'non_embedding':
         x = np.array([x_low, x_high])
-        ax.plot(x, level * (x / centre) ** -0.076, color='#777777', lw=1.2, dashes=(1, 1.5), label='slope of Kaplan et al. 2020, 0.076', zorder=1)
-    if not os.path.exists(ORIGINAL):
+        ax.plot(x, level * (x / centre) ** -0.076, color='#777777', lw=1.6, ls=':', zorder=1)
+    if repeats_original(result):
         return
-    with open(ORIGINAL, newline='') as file:
-        rows = [row for row in csv.DictReader(file) if row['arch'] == 'gpt']
-    x, y = (np.array([float(row[key]) for row in rows]) for key in (size_key(which), 'loss'))
-    if set(y) & {run['loss'] for run in result['runs']}:
-        return
+    x, y = (np.array([float(row[key]) for row in original_gpts()]) for key in (size_key(which), 'loss'))
     overlap = (x >= x_low) & (x <= x_high)
     if overlap.sum() >= 2:
         shift = np.exp(np.mean(np.log(law['a'] * x[overlap] ** -law['alpha'] / y[overlap])))
-        ax.plot(x[overlap], y[overlap] * shift, '+', color='#777777', ms=9, mew=1.6, zorder=2,
-                label=f'original study\'s GPTs (per token, × {shift:.2g})')
+        ax.plot(x[overlap], y[overlap] * shift, '+', color='#777777', ms=9, mew=1.6, zorder=2)
+
+
+def original_gpts():
+    with open(ORIGINAL, newline='') as file:
+        return [row for row in csv.DictReader(file) if row['arch'] == 'gpt']
+
+
+def repeats_original(result):
+    """Whether the runs are the original study's own."""
+    return bool({float(row['loss']) for row in original_gpts()} & {run['loss'] for run in result['runs']})
 
 
 def draw_efficiency(ax, result):
     """N_LSTM / N_GPT at equal loss, for each measure of cost, with the interval of the first."""
     titles = {'total': 'total parameters', 'non_embedding': 'non-embedding', 'flops': 'training FLOPs', 'seconds': 'wall time'}
-    looks = dict(zip(titles, (('#0072B2', '-'), ('#D55E00', '--'), ('#009E73', '-.'), ('#444444', ':'))))
+    looks = dict(zip(titles, (('#009E73', '-'), ('#AA3377', '--'), ('#333333', '-.'), ('#B8860B', ':'))))
     by = result['groups'][0]['efficiency']['by']
     values = [c['ratio'] for e in by.values() for c in e['curve']] + [1]
     first = next(e for e in by.values() if e['curve'])
@@ -190,11 +220,10 @@ def draw_efficiency(ax, result):
             ax.fill_between(loss, *ends, color=colour, alpha=0.13, lw=0, label='its 95% interval')
         ax.plot(loss, ratio, dash, color=colour, lw=2.4, label=titles[name])
     ax.axhline(1, color='#555555', lw=1)
-    ax.set(yscale='log', ylim=(low, high), xlabel=f'loss that both reach, {result["loss_unit"]}', ylabel='LSTM needs / GPT needs')
+    ax.set(yscale='log', ylim=(low, high), xlabel=f'loss that both reach, {result["loss_unit"]}', ylabel='needed by LSTM / by GPT')
     ax.invert_xaxis()
     ratio, ends = first['common_slope_ratio'], first['ci']
-    verdict = 'established' if first['established'] else 'not established'
-    ax.set_title('GPT against LSTM: ' + verdict)
+    ax.set_title('GPT or LSTM? ' + ('Not established' if not first['established'] else 'GPT needs less' if ratio > 1 else 'LSTM needs less'))
     ax.text(0.02, 0.97, f'one slope for both: × {ratio:.2g} {interval(ends, 2)}', transform=ax.transAxes, va='top', fontsize=12)
     log_ticks(ax.yaxis, low, high, lambda v: f'{v:g}×', most=6)
     ax.legend(loc='lower right', fontsize=11)
@@ -238,14 +267,15 @@ def draw_surface(ax, result):
     ax.set(xscale='log', yscale='log', xlabel=f'parameters N ({law["size"].removeprefix("n_").replace("_", "-")})', ylabel=f'loss, {result["loss_unit"]}',
            title='L(N, D) = E + A/N$^α$ + B/D$^β$')
     low, high = span(loss, 0.12)
+    high *= (high / low) ** 0.25
     ax.set_ylim(low, high)
     log_ticks(ax.yaxis, low, high, lambda v: f'{v:g}')
     log_ticks(ax.xaxis, x[0], x[-1], short, most=6)
-    ax.legend(loc='upper right', fontsize=10.5, labelspacing=0.25)
+    ax.legend(loc='upper right', fontsize=11, labelspacing=0.25, ncols=2, columnspacing=1)
 
 
 def draw_frontier(ax, result):
-    """The best size for a budget, with its interval; dashed beyond the budgets seen."""
+    """The best size and token count for a budget, with intervals; solid only where budget, N* and D* are within the data."""
     law = result['l_nd']
     rows = law['frontier']
     c, n = (np.array([r[k] for r in rows]) for k in ('flops', 'n'))
@@ -267,31 +297,29 @@ def draw_frontier(ax, result):
 
 def draw_training_curves(curves):
     """Figure of training_curves.png: validation (marked) and training loss (thin) against tokens and, if known, FLOPs."""
-    costs = [key for key in ('tokens', 'flops') if any(key in e for curve in curves.values() for e in curve['history'])]
+    costs = ['tokens'] + (['flops'] if all(curve['flops_per_token'] for curve in curves.values()) else [])
+    archs = sorted({curve['arch'] for curve in curves.values()})
+    shades = {arch: plt.get_cmap(name) for arch, name in zip(archs, ('Blues', 'Oranges', 'Greens', 'Purples'))}
+    order = sorted(curves, key=lambda name: (curves[name]['arch'], curves[name]['n']))
+    ends = [loss for curve in curves.values() for _, loss in curve['val']]
+    low, high = span(ends, 0.15)
     with plt.rc_context(LOOK):
-        figure, axes = plt.subplots(1, max(len(costs), 1), figsize=(11, 5), sharey=True, layout='constrained', squeeze=False)
-        archs = [curve['arch'] for curve in curves.values()]
-        maps = {arch: plt.get_cmap(name) for arch, name in zip(sorted(set(archs)), ('Blues', 'Oranges', 'Greens', 'Purples'))}
-        order = sorted(curves, key=lambda name: (curves[name]['arch'], curves[name]['n']))
-        final = []
-        for name in order:
-            curve = curves[name]
-            same = [other for other in order if curves[other]['arch'] == curve['arch']]
-            colour = maps.get(curve['arch'], plt.get_cmap('Greys'))(0.4 + 0.55 * (same.index(name) + 1) / len(same))
-            marker = style(curve['arch'], archs)[1]
-            for ax, cost in zip(axes[0], costs):
-                for key, look in (('loss', {'lw': 0.9, 'alpha': 0.45}), ('val_loss', {'lw': 2.2, 'marker': marker, 'ms': 5, 'mec': 'white', 'mew': 0.5})):
-                    points = [(e[cost], e[key]) for e in curve['history'] if cost in e and key in e]
-                    if points:
-                        label = f'{name} ({short(curve["n"])})' if key == 'val_loss' and ax is axes[0][0] else None
-                        ax.plot(*zip(*points), color=colour, label=label, **look)
-                        final += [y for _, y in points[-max(1, len(points) // 2):]]
+        figure, axes = plt.subplots(1, len(costs), figsize=(11, 5 + 0.3 * math.ceil(len(order) / 3)), sharey=True, layout='constrained', squeeze=False)
         for ax, cost in zip(axes[0], costs):
-            ax.set(xscale='log', yscale='log', xlabel={'tokens': 'training tokens', 'flops': 'training FLOPs'}[cost])
+            for name in order:
+                curve = curves[name]
+                same = [other for other in order if curves[other]['arch'] == curve['arch']]
+                colour = shades.get(curve['arch'], plt.get_cmap('Greys'))(0.35 + 0.6 * (same.index(name) + 1) / len(same))
+                per_token = curve['flops_per_token'] if cost == 'flops' else 1
+                for key, look in (('train', {'lw': 0.9, 'alpha': 0.45}),
+                                  ('val', {'lw': 2, 'marker': style(curve['arch'], archs)[1], 'ms': 6.5, 'mec': 'white', 'mew': 0.6, 'zorder': 3})):
+                    x, y = np.array(curve[key] or [(np.nan, np.nan)]).T
+                    label = f'{name} ({short(curve["n"])})' if key == 'val' and cost == 'tokens' else None
+                    ax.plot(x * per_token, y, color=colour, label=label, **look)
+            ax.set(xscale='log', yscale='log', ylim=(low, high), xlabel={'tokens': 'training tokens', 'flops': 'training FLOPs'}[cost])
+            log_ticks(ax.xaxis, *span([x * (c['flops_per_token'] if cost == 'flops' else 1) for c in curves.values() for x, _ in c['train'] + c['val']], 0.05),
+                      short if cost == 'tokens' else lambda v: f'$10^{{{math.log10(v):.0f}}}$' if math.log10(v) % 1 == 0 else f'{v:.0e}', most=6)
         axes[0][0].set(ylabel='loss, nats per token', title='Training curves')
-        if final:
-            low, high = span(final, 0.25)
-            axes[0][0].set_ylim(low, high * 1.5)
-            log_ticks(axes[0][0].yaxis, low, high * 1.5, lambda v: f'{v:g}')
-        figure.legend(loc='outside lower center', ncols=4, title='marked: validation; thin: training batches', title_fontsize=11)
+        log_ticks(axes[0][0].yaxis, low, high, lambda v: f'{v:g}')
+        figure.legend(loc='outside lower center', ncols=3, title='thick, marked: validation; thin: training batches', title_fontsize=12)
     return figure

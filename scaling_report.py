@@ -1,4 +1,4 @@
-"""The words of fit_scaling.py: report.md, made of what scaling.json holds, and how numbers and intervals are spelled."""
+"""The words of fit_scaling.py: cautions and report.md, made of what scaling.json holds, and how numbers and intervals are spelled."""
 
 SPOKEN = {'gpt': 'GPT', 'lstm': 'LSTM', 'total': 'total', 'non_embedding': 'non-embedding'}
 
@@ -27,6 +27,48 @@ def short(value):
     return f'{value:.3g}'
 
 
+FLAGS = {'offset': 'a floor c fits significantly better (F-test, p = {p_offset:.2g})',
+         'curved': 'the points curve: the slope {curvature} with size (p = {p_curved:.2g})',
+         'runs': 'the residuals keep their sign too long (p = {p_runs:.2g})',
+         'tail': 'the largest size lies outside the interval that the smaller ones predict'}
+
+
+def cautions_of(arch, runs, fits, diagnosis):
+    """Sentences on what the law of one architecture does not tell, or tells wrongly; on total parameters where both are there."""
+    which = next(iter(fits))
+    pure, offset, tests = fits[which]['pure'], fits[which]['offset'], diagnosis[which]
+    name, n, texts = spoken(arch), len(pure['sizes']), []
+    if not pure['identified']:
+        texts.append(f'{name}: the exponent is unidentified by {count(n, "size")}: alpha {interval(pure["alpha_ci"])}.')
+    if n < 4:
+        texts.append(f'{name}: three sizes cannot tell a pure law from one with a floor c.')
+    elif not offset['identified']:
+        texts.append(f'{name}: with a floor c, the exponent is unidentified: alpha {interval(offset["alpha_ci"])} and '
+                     f'c {interval(offset["c_ci"])} are all within 95% of the best fit.')
+    if tests['flags']:
+        texts.append(f'{name}: one power law does not describe these points: ' + '; '.join(FLAGS[f].format(**tests) for f in tests['flags'])
+                     + '. Do not extrapolate the pure law.')
+    for outlier in tests['outliers']:
+        texts.append(f'{name}: {outlier} is an outlier of the pure law (studentised residual, p < 0.05 after Bonferroni); it is kept.')
+    if len(runs) == n:
+        texts.append(f'{name}: every size was trained once, so the intervals cannot tell the noise of seeds from departures from the law.')
+    rates = {run.get('learning_rate') for run in runs}
+    if len(rates) == 1 and None not in rates:
+        texts.append(f'{name}: one learning rate ({rates.pop():g}) for all sizes; where it suits only some of them, alpha is biased.')
+    return texts
+
+
+def efficiency_cautions(result):
+    if result['common_slope_ratio'] is None:
+        return ['GPT against LSTM: the loss does not fall with size, so there is no efficiency ratio.']
+    if result['established']:
+        return []
+    why = ('the two slopes differ (p = {:.2g}), and a ratio of 1 is within the intervals of the curve'.format(result['p_equal_slopes'])
+           if result['p_equal_slopes'] < 0.05 else f'with a common slope the ratio is {result["common_slope_ratio"]:.2f} '
+           f'{interval(result["ci"], ".2f")}, which includes 1')
+    return [f'An efficiency advantage of GPT or LSTM is not established: {why}.']
+
+
 def table(header, rows):
     return '\n'.join(['| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header)] + ['| ' + ' | '.join(map(str, row)) + ' |' for row in rows])
 
@@ -46,18 +88,19 @@ def report(result, unit):
     lines = ['# Scaling laws', '', headline(result), '', '## Cautions', '']
     lines += [f'- {text}' for text in result['cautions']] or ['- none']
     for number, group in enumerate(result['groups'], 1):
-        title = ', '.join(f'{key} {value}' for key, value in group['conditions'].items()) or 'all runs'
-        lines += ['', f'## Group {number}: {title}' if len(result['groups']) > 1 else f'## Laws ({title})', '']
+        shared = '; '.join(f'{key} {value}' for key, value in group['conditions'].items())
+        lines += ['', f'## Group {number}' if len(result['groups']) > 1 else '## Laws', ''] + ([f'Alike in all runs: {shared}.', ''] if shared else [])
         rows = [law_row(arch, which, form, law) for arch, by_size in group['laws'].items()
                 for which, forms in by_size.items() for form, law in forms.items()]
         if rows:
-            lines += [table(['', 'N', 'law', 'sizes', 'α', '95% interval', 'bootstrap', 'a', 'c', 'largest size, predicted from the others'], rows), '',
-                      'Intervals: t for the pure law, profile-F with a floor; bootstrap: sizes resampled. Last column: (predicted − seen) / seen '
-                      'with the 95% interval of a new point.']
+            lines.append(table(['', 'N', 'law', 'sizes', 'α', '95% interval', 'bootstrap', 'a', 'c', 'largest size, predicted from the others'], rows))
         else:
             lines.append('No law: ' + ' '.join(group['cautions']))
         if group['efficiency']:
             lines += ['', *efficiency_lines(group['efficiency'])]
+    if result['laws']:
+        lines += ['', 'Intervals: t for the pure law, profile-F with a floor; bootstrap: sizes resampled. Last column: (predicted − seen) / seen with '
+                  'the 95% interval of a new point.']
     for arch, law in result['l_nd_by_arch'].items():
         lines += ['', *l_nd_lines(arch, law)]
     lines += ['', f'## Runs (loss in {unit})', '', runs_table(result['runs'])]
@@ -76,7 +119,10 @@ def headline(result):
             text += (f'. The law of the smaller sizes predicts the largest to **{law["leave_largest_out_error"]:+.1%}** '
                      f'(95% interval of such an error {interval(law["leave_largest_out_interval"], percent=True)})')
         parts.append(text + '.')
-    return '\n\n'.join(parts) or 'No L(N) could be fitted.'
+    for arch, law in result['l_nd_by_arch'].items():
+        parts.append(f'**{spoken(arch)}: L = {law["E"]:.3g} + {law["A"]:.3g}/N^{law["alpha"]:.3f} + {law["B"]:.3g}/D^{law["beta"]:.3f}** over {law["runs"]} '
+                     f'points, α {interval(law["ci"]["alpha"])}, β {interval(law["ci"]["beta"])}.')
+    return '\n\n'.join(parts)
 
 
 def efficiency_lines(efficiency):
@@ -95,7 +141,7 @@ def l_nd_lines(arch, law):
     rows = [[word, f'{law[key]:.4g}', interval(law['ci'][key], '.4g')] for key, word in words.items()]
     best = [[f'{r["flops"]:.2g}' + (' (beyond the data)' if r['extrapolated'] else ''),
              *(f'{short(r[key])} [{", ".join(short(v) for v in r[key + "_ci"])}]' for key in ('n', 'd')),
-             f'{r["loss"]:.3f} {interval(r["loss_ci"])}'] for r in law['frontier']]
+             f'{r["loss"]:.3f} {interval(r["loss_ci"])}'] for r in law['frontier'][::2]]
     return [f'## {spoken(arch)}: L(N, D) = E + A/N^α + B/D^β ({law["runs"]} points, {law["size"]}, objective {law["objective"]:.4g})', '',
             table(['', 'value', '95% interval (bootstrap)'], rows), '',
             f'Best use of C = {law["flops_per_n_d"]:.3g}·N·D training FLOPs:', '', table(['C', 'N*', 'D*', 'L'], best)]
