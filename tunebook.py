@@ -3,75 +3,42 @@
     for title, music, reason in read_abc(open('book.abc').read()):
         ...                                         # music is None where reason (a short name to count under) is not
 
-Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are expanded;
+Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are expanded (unfold.py);
 tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI program/channel are followed; grace notes,
 slurs, decorations, chord symbols, annotations and lyrics are skipped (so is a "D.C." that is only an annotation). An accidental holds
-to the barline in all octaves unless `propagate-accidentals` says `not` or `octave`. Where a voice has notes off the grid of midi.py
-(quintuplets, 64ths), they are quantised as a MIDI file's are.
-
-Bars: the book's barlines stay. Incomplete bars that meet over a repeat or a double bar and together fill the meter become one bar, a bar
-of several meters' length is cut into full bars, a short first bar is the pickup, and any other irregular bar becomes a change of meter.
-Modes become the key signature that they are written with: major for the modes with a major third, else minor.
-
-Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
+to the barline in all octaves unless `propagate-accidentals` says `not` or `octave`. Times are exact until the end, when notes off the grid
+of 24 units a quarter (quintuplets, 64ths) are rounded to it. Modes become the key signature that they are written with, called major
+if their third is. Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
 """
 import re
-from dataclasses import dataclass, field
-from fractions import Fraction
-
-import numpy as np
+from functools import lru_cache
 
 import notation
-from midi import UNITS, Music, Voice, bar_length
+from music import UNITS
+from notation import FIFTHS
+from unfold import MAX_BARS, TICKS, AbcError, Bar, play
 
-WHOLE = 4 * UNITS                   # units of a whole note
-MAX_BARS = 20_000                   # played bars of one tune; beyond, the repeats are nonsense
-MODES = {'': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5, 'lyd': -1}
+WHOLE = 4 * UNITS * TICKS           # ticks of a whole note
+MODES = {'': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5, 'lyd': -1}    # fifths below major
 MINOR = {'dor', 'aeo', 'min', 'm', 'phr', 'loc'}
-FIFTHS = 'FCGDAEB'                  # letters in the order in which a signature sharpens them
+SEMITONES = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}
+ALTER = {'^': 1, '^^': 2, '_': -1, '__': -2, '=': 0}
+TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}            # (5, (7 and (9: in the time of 2, in compound meters of 3
 
 TOKEN = re.compile(r'''
     \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
   | (?P<bar>\.?(?::*\[?\|[|\]:]*|::+|^:))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
   | (?:\[|^)\s*(?P<lone_ending>\d[\d,.-]*)
   | "[^"]*" | \{[^}]*\} | ![\w.,<>()+'~:/]+! | \+[a-z]+\+
-  | \((?P<p>\d)(?::(?P<q>\d*))?(?::(?P<r>\d*))?
+  | \((?P<p>[1-9])(?::(?P<q>\d*))?(?::(?P<r>\d*))?
   | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]*)
   | (?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)
   | (?P<bars>[ZX]\d*)
   | (?P<broken>>+|<+) | (?P<tie>-) | (?P<overlay>&)
   | y[\d/]* | [\s`\\()~.$*!] | [H-Wh-w] | =(?:20)?$          # the last: quoted-printable left-overs
 ''', re.X)
-MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)\s*(?P<tie>-?) | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
-
-
-class AbcError(ValueError):
-    """A tune that is not read; str(e) is the named reason under which it is counted."""
-
-
-@dataclass
-class Element:
-    """A note, chord or rest. `notes`: [pitch, duration, tied to the next]; times are exact, in units. `length`: until the next element."""
-    notes: list
-    length: Fraction
-
-
-@dataclass
-class Bar:
-    """One notated bar of one voice. Every layer starts at the barline; there are several where overlays are."""
-    meter: tuple                    # (numerator, denominator), or None for free meter
-    key: tuple                      # (sharps, 'major' or 'minor')
-    tempo: int
-    part: str = ''                  # label of the last P: in the body
-    layers: list = field(default_factory=lambda: [[]])      # lists of (Element, voice key)
-    strong: bool = False            # what stands before it is more than a plain barline
-    starts_repeat: bool = False
-    ends_repeat: int = 0            # number of colons after it
-    ends_section: bool = False      # a double bar stands after it
-    ending: frozenset = frozenset()     # passes on which it, and what follows, is played
-
-    def length(self):
-        return max(sum((e.length for e, _ in layer), Fraction(0)) for layer in self.layers)
+MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)\s*(?P<tie>-?)
+  | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
 
 
 def read_abc(text):
@@ -91,7 +58,8 @@ def read_abc(text):
         lines = [line.strip() for line in tune.split('\n')]
         title = next((line[2:].strip() for line in lines if line.startswith('T:')), '')
         try:
-            yield title, Tune().read(lines).music(title), None
+            tune = Tune().read(lines)
+            yield title, play({name: line.bars for name, line in tune.voices.items()}, tune.order, tune.staves, title), None
         except AbcError as e:
             yield title, None, str(e)
 
@@ -105,9 +73,9 @@ class Line:
         self.bars, self.bar = [], Bar(tune.meter, tune.key, tune.tempo)
         self.accidentals = {}           # what holds to the barline: letter (or letter and octave) -> semitones
         self.tied = {}                  # (layer, letter and octave) of notes tied to the next -> pitch
-        self.tuplets = []               # [factor, elements left]
-        self.factor = Fraction(1)       # broken rhythm: what the next element is to be multiplied with
-        self.last = None                # Element
+        self.tuplets = []               # [p, q, elements left]
+        self.broken = (1, 1)            # what broken rhythm multiplies the next element with
+        self.last = None                # the latest element
 
     def barline(self, mark, ending, tempo):
         """Close the bar at `mark`; an empty bar (two marks in a row, a mark at the start) only hands its marks on."""
@@ -127,28 +95,24 @@ class Line:
         self.bar.starts_repeat |= starts
         self.bar.ending |= passes(ending) if ending else frozenset()
 
-    def add(self, notes, length, name=None):
-        """Append an element; `notes` are (text, duration, tied), durations and length in units before tuplets and broken rhythm."""
-        layer = len(self.bar.layers) - 1
-        factor = self.factor
+    def add(self, notes, length):
+        """Append an element; `notes` are (text, duration, tied), durations and length in ticks before tuplets and broken rhythm."""
+        layer, (times, parts) = len(self.bar.layers) - 1, self.broken
         for tuplet in self.tuplets:
-            factor *= tuplet[0]
-            tuplet[1] -= 1
-        self.tuplets = [t for t in self.tuplets if t[1]]
-        self.factor = Fraction(1)
-        tied = {key: pitch for key, pitch in self.tied.items() if key[0] != layer}
+            times, parts = times * tuplet[1], parts * tuplet[0]
+            tuplet[2] -= 1
+        self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
+        self.broken = (1, 1)
+        tied, self.tied = self.tied, {place: pitch for place, pitch in self.tied.items() if place[0] != layer} if self.tied else {}
         sounding = []
         for text, duration, tie in notes:
-            if text[-1] in 'xz':
-                continue
             place = text.lstrip('^_=')
-            pitch = self.pitch(text, place, self.tied.get((layer, place)))
-            sounding.append([pitch, duration * factor, tie, place])
-            if tie:
-                tied[layer, place] = pitch
-        self.tied = tied
-        self.last = Element(sounding, length * factor)
-        self.bar.layers[-1].append((self.last, (self.name, self.program, self.is_drum)))
+            if place not in 'xz':
+                sounding.append([self.pitch(text, place, tied.get((layer, place))), scaled(duration, times, parts), tie, place])
+                if tie:
+                    self.tied[layer, place] = sounding[-1][0]
+        self.last = [sounding, scaled(length, times, parts), self.program, self.is_drum]
+        self.bar.layers[-1].append(self.last)
 
     def pitch(self, text, place, carried):
         """MIDI pitch of a note's text; an accidental carried over the barline by a tie holds for this note only."""
@@ -156,7 +120,7 @@ class Line:
         memory = letter if self.propagate == 'pitch' else place
         mark = text[:len(text) - len(place)]
         if mark:
-            alter = {'^': 1, '^^': 2, '_': -1, '__': -2, '=': 0}[mark]
+            alter = ALTER[mark]
             if self.propagate != 'not':
                 self.accidentals[memory] = alter
         elif carried is not None and memory not in self.accidentals:
@@ -164,24 +128,24 @@ class Line:
         else:
             alter = self.accidentals.get(memory, self.signature.get(letter, 0))
         octave = (place[0] >= 'a') + place.count("'") - place.count(',')
-        pitch = 60 + 'C D EF G A B'.index(letter) + alter + 12 * octave + self.shift
+        pitch = 60 + SEMITONES[letter] + alter + 12 * octave + self.shift
         if not 0 <= pitch <= 127:
             raise AbcError('pitch out of range')
         return pitch
 
     def stretch(self, text):
         """Broken rhythm: `>` dots the last element and halves the next, `>>` double-dots it and quarters the next."""
-        short = Fraction(1, 2 ** len(text))
-        before, after = (2 - short, short) if text[0] == '>' else (short, 2 - short)
         if self.last is None:
             raise AbcError('broken rhythm without a note before it')
-        self.last.length *= before
-        for note in self.last.notes:
-            note[1] *= before
-        self.factor = after
+        parts = 2 ** len(text)
+        before, after = (2 * parts - 1, 1) if text[0] == '>' else (1, 2 * parts - 1)
+        self.last[1] = scaled(self.last[1], before, parts)
+        for note in self.last[0]:
+            note[1] = scaled(note[1], before, parts)
+        self.broken = (after, parts)
 
     def tie(self):
-        for note in self.last.notes if self.last else ():
+        for note in self.last[0] if self.last else ():
             note[2] = True
             self.tied[len(self.bar.layers) - 1, note[3]] = note[0]
 
@@ -193,14 +157,14 @@ class Tune:
         self.program, self.is_drum, self.shift, self.propagate = 0, False, 0, 'pitch'
         self.unit, self.meter, self.tempo, self.order = None, (4, 4), 120, ''
         self.key, self.signature = (0, 'major'), {}
-        self.voices, self.line, self.in_body = {}, None, False
+        self.voices, self.staves, self.line, self.in_body = {}, {}, None, False
 
     def read(self, lines):
         for line in lines:
             if not line and self.in_body:
                 break                               # an empty line ends the tune
             if line.startswith(('%%', 'I:')):
-                self.directive(line[2:].split('%')[0].lower().split() + ['', ''])
+                self.directive(line[2:].split('%')[0].split() + ['', ''])
                 continue
             line = re.sub(r'(?<!\\)%.*', '', line).strip()
             if re.match('[A-Za-z+]:', line) and not (self.in_body and re.match('[A-Ga-gz]:[|:]', line)):
@@ -214,13 +178,16 @@ class Tune:
     def directive(self, words):
         """%%MIDI and propagate-accidentals; everything else is layout."""
         here = self.line or self
-        if words[0] == 'propagate-accidentals':
+        if words[0] in ('score', 'staves'):
+            for staff in re.findall(r'\(([^()]*)\)', ' '.join(words)):
+                self.staves.update(dict.fromkeys(staff.split(), staff.split()[0]) if staff.split() else {})
+        elif words[0] == 'propagate-accidentals':
             here.propagate = words[1]
-        elif words[:2] == ['midi', 'program']:
+        elif words[0] == 'MIDI' and words[1] == 'program':
             here.program = max(0, min(127, int(next((w for w in reversed(words) if w.isdigit()), 0))))
-        elif words[:2] == ['midi', 'channel']:
+        elif words[0] == 'MIDI' and words[1] == 'channel':
             here.is_drum = words[2] == '10'
-        elif words[0] == 'midi' and words[1] in ('transpose', 'rtranspose'):
+        elif words[0] == 'MIDI' and words[1] in ('transpose', 'rtranspose'):
             raise AbcError('%%MIDI transpose')
 
     def field(self, letter, value):
@@ -231,17 +198,17 @@ class Tune:
             if not self.in_body:
                 self.in_body = True
                 if self.unit is None:
-                    self.unit = Fraction(WHOLE, 16 if self.meter and Fraction(*self.meter) < Fraction(3, 4) else 8)
+                    self.unit = WHOLE // (16 if self.meter and 4 * self.meter[0] < 3 * self.meter[1] else 8)
                 for name in self.voices:                # declared before K:
                     self.voices[name].__init__(name, self)
         elif letter == 'L':
-            if not re.fullmatch(r'0*[1-9]\d*\s*(/\s*0*[1-9]\d*)?', value):
+            if not re.fullmatch(r'\d+(/\d+)?', value.replace(' ', '')):
                 raise AbcError('L: not understood')
-            here.unit = WHOLE * Fraction(re.sub(r'\s', '', value))
+            here.unit = length_of(value.replace(' ', ''), WHOLE)
         elif letter == 'M':
             here.meter = meter_of(value)
         elif letter == 'Q':
-            self.tempo = tempo_of(value, here.unit or Fraction(UNITS, 2), self.tempo)
+            self.tempo = tempo_of(value, here.unit or WHOLE // 8, self.tempo)
         elif letter == 'P' and self.in_body:
             for line in self.voices.values() or [self.voice('1')]:
                 line.barline('||', '', self.tempo)
@@ -281,18 +248,16 @@ class Tune:
             elif token['lone_ending']:
                 line.barline('||' if any(line.bar.layers) else '|', token['lone_ending'], self.tempo)
             elif token['note']:
-                length = line.unit * length_of(token['length'])
+                length = length_of(token['length'], line.unit)
                 line.add([(token['note'], length, False)], length)
             elif token['chord'] is not None:
-                self.chord(token['chord'], line.unit * length_of(token['chord_length']))
+                self.chord(token['chord'], length_of(token['chord_length'], line.unit))
             elif token['bars']:
                 self.rest(token['bars'], text[at:])
             elif token['p']:
                 p, compound = int(token['p']), line.meter and line.meter[0] % 3 == 0 and line.meter[0] > 3
-                q = int(token['q'] or {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}.get(p, 3 if compound else 2))
-                if not p or not q:
-                    raise AbcError('tuplet of no notes')
-                line.tuplets.append([Fraction(q, p), int(token['r'] or p)])
+                q = int(token['q'] or TUPLET_TIME.get(p, 3 if compound else 2))
+                line.tuplets.append([p, q, int(token['r'] or p)])
             elif kind == 'broken':
                 line.stretch(token['broken'])
             elif kind == 'tie':
@@ -309,7 +274,7 @@ class Tune:
             if not member:
                 raise AbcError('chord not understood')
             if member['note']:
-                members.append((member['note'], unit * length_of(member['length']), member['tie'] == '-'))
+                members.append((member['note'], length_of(member['length'], unit), member['tie'] == '-'))
             at = member.end()
         if members:
             self.line.add(members, members[0][1])
@@ -324,194 +289,8 @@ class Tune:
         for i in range(count):
             if i:
                 line.barline('|', '', self.tempo)
-            line.tuplets, line.factor = [], Fraction(1)
-            line.add([], Fraction(WHOLE * line.meter[0], line.meter[1]))
-
-    def music(self, title):
-        """Play the bars: Music."""
-        lines = [line for line in self.voices.values() if line.bars]
-        if not lines:
-            raise AbcError('no music')
-        lead = max(lines, key=lambda line: len(line.bars))
-        plan = self.plan(lead.bars)
-        if plan != list(range(len(lead.bars))) and any(len(line.bars) != len(lead.bars) for line in lines):
-            raise AbcError('voices differ in the number of bars')
-        at, former, played, spans = Fraction(0), -1, [], []
-        for i in plan:
-            bars = [line.bars[i] for line in lines if i < len(line.bars)]
-            lengths = {bar.length() for bar in bars}
-            if len(lengths) > 1:
-                raise AbcError('voices differ in the length of a bar')
-            bar = lead.bars[i]
-            played.append((bar.length(), bar, bar.strong or i != former + 1))
-            for bar in bars:
-                for layer in bar.layers:
-                    onset = at
-                    for element, voice in layer:
-                        spans += [[onset, onset + duration, pitch, voice, tied] for pitch, duration, tied, _ in element.notes]
-                        onset += element.length
-            at, former = at + played[-1][0], i
-        if not spans:
-            raise AbcError('no notes')
-        return timeline(played, join_ties(spans), title)
-
-    def plan(self, bars):
-        """Indices of the bars in the order in which they are played."""
-        labels = {bar.part for bar in bars} - {''}
-        order = self.parts(self.order)
-        if not labels or not order:
-            return expand(bars)
-        if not set(order) <= labels:
-            raise AbcError('P: names a part that is not there')
-        where = {label: [i for i, bar in enumerate(bars) if bar.part == label] for label in order}
-        return [where[label][i] for label in order for i in expand([bars[j] for j in where[label]])]
-
-    @staticmethod
-    def parts(order):
-        """'(AB)2C.A' -> list of labels."""
-        text = re.sub(r'[\s.]', '', order)
-        while '(' in text and re.search(r'\(([A-Z0-9]*)\)(\d*)', text):
-            text = re.sub(r'\(([A-Z0-9]*)\)(\d*)', lambda m: m[1] * int(m[2] or 1), text)
-        text = re.sub(r'([A-Z])(\d+)', lambda m: m[1] * int(m[2]), text)
-        return list(text) if re.fullmatch('[A-Z]+', text) else []
-
-
-def expand(bars):
-    """Indices of the bars in the order in which they are played, with repeats and endings. A `:|` without `|:` goes back to the
-    latest double bar or end of a repeat, as ABC 2.1 says."""
-    played, k, start, explicit, turn, inside = [], 0, 0, False, 1, False        # inside: in an ending of this turn
-    while k < len(bars):
-        bar, after = bars[k], bars[k + 1].ending if k + 1 < len(bars) else frozenset()
-        if bar.starts_repeat and not (k == start and explicit):
-            start, explicit, turn, inside = k, True, 1, False
-        if bar.ending:
-            inside = turn in bar.ending
-            if not inside:
-                while not bars[k].ends_section and k + 1 < len(bars) and not bars[k + 1].ending:
-                    k += 1
-                k += 1
-                continue
-        played.append(k)
-        if len(played) > MAX_BARS:
-            raise AbcError('too many bars')
-        numbers = endings(bars, start)
-        turns = max(numbers | {1 + bar.ends_repeat if not numbers else 2})
-        if turn < turns and (bar.ends_repeat or inside and turn + 1 in after):
-            turn, k, inside = turn + 1, start, False
-            continue
-        k += 1
-        if turn in after and turn > 1:
-            continue
-        if bar.ends_repeat or bar.ends_section and (inside or not explicit):
-            start, explicit, turn, inside = k, False, 1, False
-    return played
-
-
-def endings(bars, start):
-    """Numbers of the endings of the repeat that starts at bars[start]."""
-    numbers, inside = set(), False
-    for k in range(start, len(bars)):
-        bar, after = bars[k], bars[k + 1].ending if k + 1 < len(bars) else frozenset()
-        if k > start and bar.starts_repeat or numbers & bar.ending:
-            break
-        numbers |= bar.ending
-        inside = inside or bool(bar.ending)
-        if not after and (bar.ends_repeat or inside and bar.ends_section):
-            break
-    return numbers
-
-
-def join_ties(spans):
-    """[onset, end, pitch, voice, tied] of all notes -> the same, tied notes made one."""
-    spans.sort(key=lambda span: span[0])
-    joined, waiting = [], {}
-    for span in spans:
-        onset, end, pitch, voice, tied = span
-        former = waiting.pop((onset, pitch, voice[0]), None)
-        if former:
-            former[1] = end
-        else:
-            joined.append(former := span)
-        if tied:
-            waiting[end, pitch, voice[0]] = former
-    return joined
-
-
-def timeline(played, spans, title):
-    """Music of the played bars [(length, Bar, whether more than a plain barline stands before)] and the notes."""
-    bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
-    starts = {Fraction(0)}
-    at, meters, pickup = Fraction(0), [], 0
-    for i, (length, meter) in enumerate(bars):
-        full = nominal(meter)
-        if length != full and i and i == len(bars) - 1 and full and length < full:
-            pass                                        # the last bar may be short: nothing follows
-        elif length != full and not i and len(bars) > 1 and full and length < full:
-            pickup = whole(length)
-        elif length != full:
-            meter = meter_of_length(whole(length), meter[1] if meter else 4)
-        if not meters or meters[-1][1:] != meter:
-            meters.append((whole(at), *meter))
-        at += length
-        starts.add(at)
-    keys, tempos, at = [], [], Fraction(0)
-    last = sorted(starts)
-    for length, bar, _ in played:
-        onset = next(s for s in last if s >= at)
-        for events, event in ((keys, bar.key), (tempos, (bar.tempo,))):
-            if events and events[-1][0] == onset:
-                events.pop()
-            if not events or events[-1][1:] != event:
-                events.append((whole(onset), *event))
-        at += length
-    kinds = list(dict.fromkeys(span[3] for span in spans))
-    rows = [(onset, end, pitch, kinds.index(voice)) for onset, end, pitch, voice, _ in spans]
-    notes = notation.without_overlaps(on_grid(rows, last))
-    return Music(notes, [Voice(program, is_drum) for _, program, is_drum in kinds], meters, tempos, keys, pickup, title)
-
-
-def on_grid(rows, starts):
-    """Times of (onset, end, pitch, voice) as integers: as they are if whole, else rounded."""
-    return [(round(onset), max(round(onset) + 1, round(end)), pitch, voice) for onset, end, pitch, voice in rows]
-
-
-def join_bars(bars):
-    """[(length, meter, strong)] -> [(length, meter)]: incomplete bars that meet over strong barlines and fill the meter become one,
-    and bars of several meters' length are cut."""
-    joined, i = [], 0
-    while i < len(bars):
-        length, meter, _ = bars[i]
-        full, total, j = nominal(meter), length, i + 1
-        while full and total < full and j < len(bars) and bars[j][2]:
-            total += bars[j][0]
-            j += 1
-        if j > i + 1 and total == full:
-            joined.append((full, meter))
-            i = j
-        else:
-            pieces = int(length / full) if full and length % full == 0 else 1
-            joined += [(length / pieces, meter)] * pieces
-            i += 1
-    return joined
-
-
-def nominal(meter):
-    return Fraction(bar_length(*meter)) if meter else None
-
-
-def whole(time):
-    if time.denominator != 1:
-        raise AbcError('bar off the grid')
-    return int(time)
-
-
-def meter_of_length(length, denominator):
-    """(numerator, denominator) of a bar of `length` units, in the given denominator if possible."""
-    while length * denominator % WHOLE and denominator < 32:
-        denominator *= 2
-    if length * denominator % WHOLE or not 0 < length <= notation.MAX_BAR:
-        raise AbcError('bar length that no meter has')
-    return length * denominator // WHOLE, denominator
+            line.tuplets, line.broken = [], (1, 1)
+            line.add([], WHOLE * line.meter[0] // line.meter[1])
 
 
 def passes(text):
@@ -522,15 +301,23 @@ def passes(text):
     return frozenset(numbers)
 
 
-def length_of(text):
-    """'3/2' -> Fraction(3, 2); '/' halves, '//' quarters."""
+@lru_cache(maxsize=10_000)
+def length_of(text, unit):
+    """Ticks of a length in units: '3/2'; '/' halves, '//' quarters."""
     match = re.fullmatch(r'(\d*)(/*)(\d*)', text)
-    if not match or match[3] and len(match[2]) > 1:
+    if not match or match[3] and len(match[2]) != 1:
         raise AbcError('note length not understood')
-    below = int(match[3]) if match[3] else 2 ** len(match[2])
-    if not below or match[1] and not int(match[1]):
+    times, parts = int(match[1] or 1), int(match[3] or 2 ** len(match[2]))
+    if not times or not parts:
         raise AbcError('note of no length')
-    return Fraction(int(match[1] or 1), below)
+    return scaled(unit, times, parts)
+
+
+def scaled(ticks, times, parts):
+    ticks, rest = divmod(ticks * times, parts)
+    if rest or not ticks:
+        raise AbcError('note too short')
+    return ticks
 
 
 def meter_of(text):
@@ -555,11 +342,9 @@ def tempo_of(text, unit, former):
     match = re.fullmatch(r'(?:(\d+(?:/\d+)(?:\+\d+/\d+)*)=|(C\d*)=)?(\d+)', text.replace('1/4.', '3/8'))
     if not match:
         return former
-    if match[1]:
-        beat = WHOLE * sum(Fraction(f) for f in match[1].split('+'))
-    else:
-        beat = unit * int((match[2] or 'C')[1:] or 1)
-    return max(1, min(9999, round(beat * int(match[3]) / UNITS)))
+    lengths = match[1].split('+') if match[1] else [(match[2] or 'C')[1:]]
+    beat = sum(length_of(length, WHOLE if match[1] else unit) for length in lengths)
+    return max(1, min(9999, round(beat * int(match[3]) / (UNITS * TICKS))))
 
 
 def key_of(text, here):
@@ -584,5 +369,5 @@ def key_of(text, here):
         raise AbcError('key of more than seven accidentals')
     signature = {letter: 1 for letter in FIFTHS[:max(sharps, 0)]} | {letter: -1 for letter in FIFTHS[7 + min(sharps, 0):]}
     for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', text[match.end():]):
-        signature[letter.upper()] = {'^': 1, '^^': 2, '_': -1, '__': -2, '=': 0}[mark]
+        signature[letter.upper()] = ALTER[mark]
     return (sharps, mode), signature
