@@ -5,7 +5,8 @@
     Near([b, ...]).of(a)                            # indices of the tunes that `a` is a near-duplicate of
 
 A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument or place, so
-these may differ. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
+these may differ. Figures of two pitches (repeated notes, tremolos) are found in all music and do not count, unless there are no
+others. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
 smallest of two tunes' union the share that both have estimates the Jaccard similarity of their sets of figures, with a standard
 error of at most 1 / (2 sqrt(k)) = 0.03; for a tune of up to 256 different figures it is exact.
 """
@@ -13,7 +14,7 @@ import numpy as np
 
 FIGURE = 8                          # intervals in a figure
 SKETCH = 256                        # hashes kept of a tune
-THRESHOLD = 0.4                     # similarity from which two tunes are near-duplicates
+THRESHOLD = 0.3                     # similarity from which two tunes are near-duplicates
 MULTIPLIERS = np.random.default_rng(0).integers(1, 2 ** 63, FIGURE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -28,11 +29,17 @@ def figures(music):
     onset, pitch, voice = onset[order], pitch[order], voice[order]
     top = (np.diff(onset, append=-1) != 0) | (np.diff(voice, append=-1) != 0)
     pitch, voice = pitch[top], voice[top]
-    if len(pitch) <= FIGURE:
-        return np.zeros(0, np.uint64)
-    intervals = (np.diff(pitch) + 128).astype(np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(intervals, FIGURE)[voice[:-FIGURE] == voice[FIGURE:]]
-    return np.unique(mix((windows * MULTIPLIERS).sum(1, dtype=np.uint64)))
+    intervals = np.where(np.diff(voice) == 0, np.diff(pitch), 200)              # 200: from one voice to the next
+    if len(intervals) < FIGURE:                         # too short for a figure: the whole is one
+        intervals = np.append(intervals, np.zeros(FIGURE - len(intervals), np.int64))
+    windows = np.lib.stride_tricks.sliding_window_view(intervals, FIGURE)
+    within = windows.max(1) < 200
+    windows = windows[within] if within.any() else windows
+    heights = np.cumsum(windows, 1)
+    low, high = np.minimum(heights.min(1), 0)[:, None], np.maximum(heights.max(1), 0)[:, None]
+    telling = ((heights > low) & (heights < high)).any(1) | ((low < 0) & (high > 0))[:, 0]
+    windows = windows[telling] if telling.any() else windows
+    return np.unique(mix(((windows + 128).astype(np.uint64) * MULTIPLIERS).sum(1, dtype=np.uint64)))
 
 
 def mix(x):
