@@ -10,10 +10,13 @@ on the 32nd grid. An accidental holds to the barline, and one is written whereve
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
+
 from music import KEY_NAMES, UNITS, bar_length, bar_starts
 from notation import FIFTHS, length_text, spelling
 
 BARS_PER_LINE = 4
+MAX_LINES = 30                      # voices that abc2midi can hold
 STRAIGHT = 3                        # units of a 32nd; times off this grid need tuplets
 DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
 NAMES = [name.strip() for name in """
@@ -62,19 +65,30 @@ def write_abc(music, title=''):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches)])]: each voice as lines in which nothing overlaps; notes that start and end together are a chord."""
+    """[(voice, [(onset, end, pitches)])]: each voice as lines in which nothing overlaps; notes that start and end together are a chord.
+    If that makes more lines than abc2midi can hold, voices of one instrument share theirs."""
+    own = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
+    if len(own) <= MAX_LINES:
+        return own
+    kinds = [(voice.program, voice.is_drum) for voice in music.voices]
+    firsts = np.array([kinds.index(kind) for kind in kinds])
+    return [(v, line) for v in dict.fromkeys(firsts.tolist()) for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
+
+
+def packed(notes):
+    """Lines of (onset, end, pitches) that hold the notes; each chord goes to the first line that is free."""
+    chords = {}
+    for onset, duration, pitch, _ in notes.tolist():
+        unison = 0
+        while pitch in chords.get((onset, -duration, unison), ()):
+            unison += 1
+        chords.setdefault((onset, -duration, unison), []).append(pitch)
     lines = []
-    for v in range(len(music.voices)):
-        chords = {}
-        for onset, duration, pitch, _ in music.notes[music.notes[:, 3] == v].tolist():
-            chords.setdefault((onset, -duration), []).append(pitch)
-        parts = []
-        for (onset, minus), pitches in sorted(chords.items()):
-            part = next((p for p in parts if p[-1][1] <= onset), None)
-            if part is None:
-                parts.append(part := [])
-            part.append((onset, onset - minus, tuple(sorted(pitches))))
-        lines += [(v, part) for part in parts or [[]]]
+    for (onset, minus, _), pitches in sorted(chords.items()):
+        line = next((line for line in lines if line[-1][1] <= onset), None)
+        if line is None:
+            lines.append(line := [])
+        line.append((onset, onset - minus, tuple(sorted(pitches))))
     return lines
 
 
