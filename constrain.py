@@ -17,7 +17,7 @@ tune within reach, so a sampler meets no dead end.
 """
 from functools import cache
 
-from midi import bar_length
+from music import bar_length
 from notation import EIGHTH, KEYS, LENGTH, MAX_BAR, MAX_VOICES, UNITS_OF, pitches
 
 METERS = {f'{n}/{d}': bar_length(n, d) for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}  # units

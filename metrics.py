@@ -7,9 +7,12 @@
 Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A statistic that has
 no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
 """
+import re
+
 import numpy as np
 
-from midi import UNITS, bar_starts
+from music import UNITS, bar_starts
+from notation import NotationError, decode
 
 SIXTEENTH = UNITS // 4
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)        # a natural minor scale has the notes of the major scale three semitones above
@@ -166,6 +169,21 @@ def syncopation(onsets, starts, meters):
         if following > at + 1:
             total += max(0, int(weight_T[at + 1:following].max()) - int(weight_T[at]))
     return total
+
+
+def exact_bars(text):
+    """(bars that fill their meter, all bars) of a text in the notation that may hold mistakes: each line is read on its own."""
+    lines = text.splitlines()
+    n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
+    header, bars, good = lines[:n_header], lines[n_header:], 0
+    for i, line in enumerate(bars):
+        try:
+            good += decode('\n'.join(header + ['Z|'] * (i > 0) + [line])).pickup == 0 or i == 0
+        except NotationError:
+            pass
+        for field in re.findall(r'\[([MQK]:[^]]*)\]', line):
+            header = [field if old[:2] == field[:2] else old for old in header]
+    return good, len(bars)
 
 
 # -------------------------------------------------------------------------------------------------------- sets of tunes
