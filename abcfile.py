@@ -65,14 +65,21 @@ def write_abc(music, title=''):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches)])]: each voice as lines in which nothing overlaps; notes that start and end together are a chord.
-    If that makes more lines than abc2midi can hold, voices of one instrument share theirs."""
-    own = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
-    if len(own) <= MAX_LINES:
-        return own
-    kinds = [(voice.program, voice.is_drum) for voice in music.voices]
-    firsts = np.array([kinds.index(kind) for kind in kinds])
-    return [(v, line) for v in dict.fromkeys(firsts.tolist()) for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one another. Where
+    abc2midi cannot hold so many lines, those of a voice are folded together; failing that, voices of one instrument share theirs."""
+    lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
+    while len(lines) > MAX_LINES:
+        for v, line in sorted(lines, key=lambda line: len(line[1])):
+            other = min((w for w in lines if w[0] == v and w[1] is not line), key=lambda w: len(w[1]), default=None)
+            if other:
+                break
+        else:
+            kinds = [(voice.program, voice.is_drum) for voice in music.voices]
+            firsts = np.array([kinds.index(kind) for kind in kinds])
+            return [(v, line) for v in dict.fromkeys(firsts.tolist()) for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
+        lines[next(i for i, w in enumerate(lines) if w is other)] = v, fold(line, other[1])
+        lines = [w for w in lines if w[1] is not line]
+    return lines
 
 
 def packed(notes):
@@ -88,8 +95,25 @@ def packed(notes):
         line = next((line for line in lines if line[-1][1] <= onset), None)
         if line is None:
             lines.append(line := [])
-        line.append((onset, onset - minus, tuple(sorted(pitches))))
+        line.append((onset, onset - minus, tuple(sorted(pitches)), ()))
     return lines
+
+
+def fold(one, other):
+    """Two lines as one, whose chords change wherever a note of either starts or ends; what sounds on is tied."""
+    times = sorted({time for onset, end, *_ in one + other for time in (onset, end)})
+    folded, k = [], [0, 0]
+    for start, end in zip(times, times[1:]):
+        pitches, tied = (), ()
+        for i, line in enumerate((one, other)):
+            k[i] += k[i] < len(line) and line[k[i]][1] <= start
+            if k[i] < len(line) and line[k[i]][0] <= start:
+                _, stop, sounding, ends = line[k[i]]
+                pitches += sounding
+                tied += sounding if stop > end else ends
+        if pitches:
+            folded.append((start, end, tuple(sorted(pitches)), tuple(sorted(tied))))
+    return folded
 
 
 def score(lines):
@@ -122,10 +146,10 @@ def column(notes, bars, meters, tempos, keys, in_c):
             changes += f'[K:{KEY_NAMES[tuple(keys[start])]}]' if start and not in_c else '[K:C]' if in_c and not start else ''
         spans = []
         while held or k < len(notes) and notes[k][0] < end:
-            onset, stop, pitches = held or notes[k]
+            onset, stop, pitches, tied = held or notes[k]
             k += held is None
-            held = (end, stop, pitches) if stop > end else None
-            spans.append((onset - start, min(stop, end) - start, pitches, bool(held)))
+            held = (end, stop, pitches, tied) if stop > end else None
+            spans.append((onset - start, min(stop, end) - start, pitches, pitches if held else tied))
             if held:
                 break
         beat = UNITS * 3 // 2 if denominator == 8 and numerator % 3 == 0 else max(UNITS, 4 * UNITS // denominator)
@@ -135,11 +159,11 @@ def column(notes, bars, meters, tempos, keys, in_c):
 
 @lru_cache(maxsize=100_000)
 def bar_text(spans, length, fifths, beat):
-    """Text of a bar of one line: `spans` are (start, end, pitches, tied to the next bar), times from the barline; a space stands at each `beat`."""
+    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands at each `beat`."""
     pieces, at = [], 0
-    for start, end, pitches, tied in spans + ((length, length, (), False),):
+    for start, end, pitches, tied in spans + ((length, length, (), ()),):
         if start > at:
-            pieces += cut(at, start, (), False)
+            pieces += cut(at, start, (), ())
         if end > start:
             pieces += cut(start, end, pitches, tied)
         at = end
@@ -153,8 +177,9 @@ def bar_text(spans, length, fifths, beat):
         text += ' ' if i and pieces[i][0] % beat == 0 else ''
         text += f'(3:2:{len(elements)}' if tuplet else ''
         for size, pitches, tied in elements:
-            notes = ''.join(spelled(pitch, fifths, held) for pitch in pitches)
-            text += (f'[{notes}]' if len(pitches) > 1 else notes or 'z') + length_text(size) + ('-' if tied else '')
+            some = len(tied) < len(pitches)                                  # else the tie follows the chord
+            notes = ''.join(spelled(pitch, fifths, held) + ('-' if some and pitch in tied else '') for pitch in pitches)
+            text += (f'[{notes}]' if len(pitches) > 1 else notes or 'z') + length_text(size) + ('-' if tied and not some else '')
         i = j + 1
     return text
 
@@ -167,7 +192,7 @@ def cut(start, end, pitches, tied):
     if end % STRAIGHT:
         points.add(next(p for step in (UNITS, UNITS // 2) for p in [end - end % step] if step < UNITS or end - p in DRAWABLE))
     points = sorted(p for p in points if start <= p <= end)
-    return [(a, b, pitches, bool(pitches) and (tied or b < end)) for a, b in zip(points, points[1:])]
+    return [(a, b, pitches, tied if b == end else pitches) for a, b in zip(points, points[1:])]
 
 
 def drawable(start, end, pitches, tied, tuplet):
@@ -176,7 +201,7 @@ def drawable(start, end, pitches, tied, tuplet):
     while left:
         size = max(d for d in DRAWABLE if d <= left)
         left -= size
-        elements.append((Fraction(3 * size, 2), pitches, bool(pitches) and (tied or left > 0)))
+        elements.append((Fraction(3 * size, 2), pitches, pitches if left else tied))
     return elements
 
 
