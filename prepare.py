@@ -201,8 +201,7 @@ def transposed(text, semitones):
     def key(name):
         sharps, mode = KEYS[name]
         new = (sharps + 7 * semitones + 5) % 12 - 5             # -5..6: of two spellings the one with fewer signs
-        table['names'] = {note: spelling(new)[pitch + semitones] if 0 <= pitch + semitones < 128 else None
-                          for note, pitch in pitches(sharps).items()}
+        table['names'] = {note: spelling(new)[pitch + semitones] for note, pitch in pitches(sharps).items() if 0 <= pitch + semitones < 128}
         return KEY_NAMES[new, mode]
 
     def replace(match):
@@ -218,7 +217,7 @@ def transposed(text, semitones):
     header = re.sub(r'(?<=^K:).*', lambda m: key(m[0]), header, flags=re.M)
     try:
         return header + NOTE.sub(replace, body)
-    except TypeError:                                           # a None among the notes
+    except KeyError:                                            # a note that is not in the table any more
         return None
 
 
@@ -315,7 +314,8 @@ def main(argv=None):
     orders = {name: [(i, 0) for i in np.flatnonzero(tunes['side'] == name).tolist()] for name in ('val', 'test')}
     orders['train'] = train_order(tunes, s.transpose)
     if not orders['train']:
-        fail(f"source: no tune is left to train on; {os.path.join(s.out_dir, 'failures.tsv.tmp')} says why")
+        why = ', '.join(f"{c['tunes']:,} {reason}" for reason, c in left_out.counts.items()) or 'no file that ends in ' + ', '.join(sources.SUFFIXES)
+        fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
     splits, lengths = {}, {}
     for name in ('train', 'val', 'test'):

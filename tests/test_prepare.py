@@ -1,0 +1,278 @@
+"""prepare.py: what is written is what was read, nothing leaks, nothing moves, and a killed run ends as an undisturbed one."""
+import collections
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pytest
+
+import bpe
+import convert
+import dedupe
+import notation
+import prepare
+from midi import Music, Voice, write_midi
+from test_dedupe import mixture, tune
+
+SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
+
+
+def lay_out(folder, seeds, **planted):
+    """A MIDI file for each seed, and what else is given (name=Music)."""
+    folder.mkdir(exist_ok=True)
+    for seed in seeds:
+        write_midi(tune(seed, voices=1 + seed % 3, notes=60), folder / f'{seed:03}.mid')
+    for name, music in planted.items():
+        write_midi(music, folder / f'{name}.mid')
+    return str(folder)
+
+
+def run(source, out, *more):
+    prepare.main([f'--source={source}', f'--out_dir={out}', *SMALL, *more])
+    with open(os.path.join(out, 'meta.json')) as f:
+        return json.load(f)
+
+
+def texts_of(out, name):
+    """Texts of the tunes in NAME.bin, and all its ids."""
+    tokenizer = bpe.Tokenizer.load(os.path.join(out, 'tokenizer.json'))
+    ids = np.fromfile(os.path.join(out, f'{name}.bin'), np.uint16)
+    starts = np.flatnonzero(ids == tokenizer.tune).tolist()
+    assert not len(ids) or starts[0] == 0
+    return [tokenizer.decode(ids[a + 1:b].tolist()) for a, b in zip(starts, starts[1:] + [len(ids)])], ids
+
+
+def hashes(out):
+    return {name: hashlib.sha256(open(os.path.join(out, name), 'rb').read()).hexdigest()
+            for name in sorted(os.listdir(out)) if os.path.isfile(os.path.join(out, name))}
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+    """60 tunes and, under other names: 5 that are the same, 6 transposed, noise, and one of a few notes."""
+    folder = tmp_path_factory.mktemp('corpus')
+    lay_out(folder, range(60))
+    for seed in range(5):
+        music = tune(seed, voices=1 + seed % 3, notes=60)
+        music.title = 'the same'
+        write_midi(music, folder / f'same{seed}.mid')
+    for seed in range(10, 16):
+        music = tune(seed, voices=1 + seed % 3, notes=60)
+        music.notes[music.notes[:, 3] < len(music.voices) - 1, 2] += 2
+        write_midi(music, folder / f'higher{seed}.mid')
+    (folder / 'noise.mid').write_bytes(random.Random(0).randbytes(1000))
+    write_midi(tune(99, notes=5), folder / 'short.mid')
+    music = tune(98, notes=60)
+    music.notes = music.notes[:15]
+    write_midi(music, folder / 'few.mid')
+    return str(folder)
+
+
+@pytest.fixture(scope='module')
+def prepared(corpus, tmp_path_factory):
+    out = str(tmp_path_factory.mktemp('out'))
+    return out, run(corpus, out)
+
+
+def test_counts_in_meta_are_those_of_the_files_written(prepared):
+    out, meta = prepared
+    assert meta['vocab_size'] == 300
+    for name, counts in meta['splits'].items():
+        texts, ids = texts_of(out, name)
+        music = [notation.decode(text) for text in texts]
+        assert all(notation.encode(m) == text for m, text in zip(music, texts))
+        assert counts == {'tunes': len(texts), 'tokens': len(ids), 'characters': sum(map(len, texts)),
+                          'notes': sum(len(m.notes) for m in music), 'bars': sum(t.count('|\n') for t in texts)}
+        assert ids.max() < meta['vocab_size']
+        if name != 'train':
+            with open(os.path.join(out, f'{name}.abc')) as f:
+                assert f.read() == '\n'.join(texts)
+    assert not os.path.exists(os.path.join(out, 'train.abc'))
+
+
+def test_every_file_is_a_tune_or_has_a_named_reason(corpus, prepared):
+    out, meta = prepared
+    with open(os.path.join(out, 'failures.tsv')) as f:
+        failures = [line.rstrip('\n').split('\t') for line in f]
+    reasons = {name: reason for name, reason, _ in failures}
+    assert len(reasons) == len(failures)
+    tunes = sum(counts['tunes'] for counts in meta['splits'].values())
+    assert tunes + len(failures) == len(os.listdir(corpus))
+    assert collections.Counter(reasons.values()) == {reason: counts['tunes'] for reason, counts in meta['filters'].items()}
+    assert reasons['few.mid'] == 'fewer than 20 notes' and 'noise.mid' in reasons
+    assert [like for name, _, like in failures if name.startswith('same')] == [f'{seed:03}.mid' for seed in range(5)]
+
+
+def test_no_train_tune_is_near_one_held_out_counted_by_brute_force(prepared):
+    out, meta = prepared
+    figures = {name: [set(dedupe.figures(notation.decode(text)).tolist()) for text in texts_of(out, name)[0]] for name in meta['splits']}
+    for a, b in (('train', 'val'), ('train', 'test'), ('test', 'val')):
+        assert figures[a] and max(len(x & y) / len(x | y) for x in figures[a] for y in figures[b]) < dedupe.THRESHOLD
+    assert meta['leakage'] == {'same_music': 0, 'test_near_val': 0, 'train_near_val_or_test': 0}
+
+
+def test_with_near_duplicates_kept_the_leak_is_counted(corpus, prepared, tmp_path):
+    meta = run(corpus, str(tmp_path), '--near_duplicates=false')
+    left_out = [counts['tunes'] for reason, counts in prepared[1]['filters'].items() if reason.startswith('nearly')]
+    assert sum(left_out) == meta['leakage']['train_near_val_or_test'] + meta['leakage']['test_near_val'] > 0
+
+
+def sides(out):
+    return {text: name for name in ('train', 'val', 'test') for text in texts_of(out, name)[0]}
+
+
+def test_adding_files_moves_no_tune_and_leaks_nothing(tmp_path):
+    source = lay_out(tmp_path / 'in', range(40))
+    run(source, str(tmp_path / 'before'))
+    before = sides(str(tmp_path / 'before'))
+    bridges = {f'bridge{i}': mixture(tune(i, 3, 60), tune(i + 1, 3, 60), 0.5) for i in range(2, 38, 3)}
+    lay_out(tmp_path / 'in', range(40, 60), **bridges)
+    meta = run(source, str(tmp_path / 'after'))
+    after = sides(str(tmp_path / 'after'))
+    assert all(after[text] == name for text, name in before.items() if text in after)
+    assert len(set(before) & set(after)) > 0.7 * len(before)
+    assert sum(counts['tunes'] for reason, counts in meta['filters'].items() if reason.startswith('nearly')) > 0
+    sketches = [(dedupe.sketch(notation.decode(text)), name) for text, name in after.items()]
+    assert not [1 for s, a in sketches for t, b in sketches if a != b and dedupe.similarity(s, t) >= dedupe.THRESHOLD]
+
+
+def test_folder_and_archive_give_the_same_tokens(corpus, prepared, tmp_path):
+    with tarfile.open(tmp_path / 'x.tar.gz', 'w:gz') as archive:
+        archive.add(corpus, 'x')
+    out = str(tmp_path / 'out')
+    run(tmp_path / 'x.tar.gz', out)
+    assert {n: h for n, h in hashes(out).items() if n.endswith(('.bin', '.abc', 'tokenizer.json'))} == {
+        n: h for n, h in hashes(prepared[0]).items() if n.endswith(('.bin', '.abc', 'tokenizer.json'))}
+
+
+def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(corpus, prepared, tmp_path):
+    out = str(tmp_path / 'out')
+    command = [sys.executable, prepare.__file__, f'--source={corpus}', f'--out_dir={out}', *SMALL]
+    for pause in (0.8, 1.4, 2.0, 2.5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert hashes(out) == hashes(prepared[0])
+
+
+def test_a_second_run_does_nothing_and_another_vocabulary_converts_nothing(corpus, prepared, tmp_path, capsys):
+    out = str(tmp_path / 'out')
+    shutil.copytree(prepared[0], out)
+    before = {name: os.stat(os.path.join(out, name)).st_mtime_ns for name in os.listdir(out)}
+    run(corpus, out)
+    assert 'up to date' in capsys.readouterr().out
+    assert {name: os.stat(os.path.join(out, name)).st_mtime_ns for name in before} == before
+    shards = {name: os.stat(os.path.join(out, 'shards', name)).st_mtime_ns for name in os.listdir(os.path.join(out, 'shards'))}
+    assert run(corpus, out, '--vocab_size=200')['vocab_size'] == 200
+    assert {name: os.stat(os.path.join(out, 'shards', name)).st_mtime_ns for name in shards} == shards
+
+
+def test_workers_and_shards_do_not_change_the_result(corpus, prepared, tmp_path):
+    run(corpus, str(tmp_path), '--workers=1', '--shard_files=1000')
+    mine, theirs = hashes(str(tmp_path)), hashes(prepared[0])
+    assert {n for n in mine if mine[n] != theirs[n]} == {'meta.json'}              # which names the settings
+
+
+def test_char_tokenizer_is_one_token_a_character(corpus, tmp_path):
+    meta = run(corpus, str(tmp_path), '--tokenizer=char')
+    assert meta['tokenizer']['kind'] == 'char'
+    for counts in meta['splits'].values():
+        assert counts['tokens'] == counts['characters'] + counts['tunes']
+
+
+# -------------------------------------------------------------------------------------------------------- transposition
+
+def shifted(music, semitones):
+    """The naive way: notes and keys."""
+    pitched = ~np.array([v.is_drum for v in music.voices])[music.notes[:, 3]]
+    notes = music.notes.copy()
+    notes[pitched, 2] += semitones
+    keys = [(at, next(s for s in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6) if (s - sharps - 7 * semitones) % 12 == 0), mode)
+            for at, sharps, mode in music.keys]
+    return Music(notes, music.voices, music.meters, music.tempos, keys, music.pickup)
+
+
+def test_transposed_text_is_the_text_of_the_transposed_music():
+    for seed in range(30):
+        draw = random.Random(seed)
+        music = tune(seed, voices=2, notes=40)
+        music.notes = np.concatenate([music.notes, [(0, 24, 72, 0), (96, 300, 50, 1)]]).astype(np.int32)
+        music.notes = music.notes[np.lexsort((music.notes[:, 2], music.notes[:, 3], music.notes[:, 0]))]
+        music.keys = [(0, draw.randint(-7, 7), 'minor'), (168, draw.randint(-7, 7), 'major')]
+        music.meters, music.tempos = [(0, 4, 4), (96, 3, 4)], [(0, 120), (96, 90)]
+        music = notation.decode(notation.encode(music))
+        for semitones in range(-6, 7):
+            assert prepare.transposed(notation.encode(music), semitones) == notation.encode(shifted(music, semitones))
+
+
+def test_a_copy_that_leaves_the_range_of_midi_is_none():
+    music = Music(np.array([(0, 96, 125, 0)], np.int32), [Voice()])
+    assert prepare.transposed(notation.encode(music), 2) is not None and prepare.transposed(notation.encode(music), 3) is None
+
+
+def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
+    out = str(tmp_path)
+    meta = run(corpus, out, '--transpose=2')
+    assert meta['splits']['train']['tunes'] == 3 * prepared[1]['splits']['train']['tunes']
+    train, originals = texts_of(out, 'train')[0], texts_of(prepared[0], 'train')[0]
+    assert not collections.Counter(originals) - collections.Counter(train)
+    assert set(train) < {prepare.transposed(text, n) for text in originals for n in range(-5, 7)}
+    assert [sorted(texts_of(out, name)[0]) for name in ('val', 'test')] == [sorted(texts_of(prepared[0], name)[0]) for name in ('val', 'test')]
+
+
+# --------------------------------------------------------------------------------------------------------------- sources
+
+@pytest.mark.skipif(not shutil.which('midi2abc'), reason='abcmidi is not installed')
+def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus, prepared, tmp_path):
+    meta = run(corpus, str(tmp_path), '--converter=midi2abc')
+    for name in ('train', 'val', 'test'):
+        assert meta['splits'][name]['notes'] == prepared[1]['splits'][name]['notes']
+        for text in texts_of(str(tmp_path), name)[0]:
+            assert 'K:' in text and not text.startswith('X:') and '\nT:' not in text and corpus not in text
+
+
+def bundled(name):
+    import sources
+    return next(item for item in sources.items('bundled') if item.name == name)
+
+
+def test_a_chorale_has_its_voices_and_its_pickup():
+    record, = convert.convert(('bach/bwv101.7.mxl', bundled('bach/bwv101.7.mxl').data, 'builtin'))
+    music = notation.decode(record['text'])
+    assert (len(music.voices), music.meters, music.pickup, music.keys) == (4, [(0, 4, 4)], 24, [(0, -1, 'minor')])
+    assert record['notes'] == len(music.notes) == 207
+
+
+def test_a_book_gives_a_record_a_tune():
+    item = bundled('airdsAirs/book1.abc')
+    records = convert.convert((item.name, item.data, 'builtin'))
+    with open(item.data, encoding='latin-1') as f:
+        assert len(records) == f.read().count('X:')
+    assert sum('text' in record for record in records) > 0.95 * len(records)
+    for record in records:
+        if 'text' in record:
+            assert notation.encode(notation.decode(record['text'])) == record['text']
+
+
+@pytest.mark.parametrize('flag, named', [
+    ('--source=nowhere', 'nowhere'), ('--vocab_size=70000', 'vocab_size'), ('--converter=abc', 'converter'), ('--tokenizer=word', 'tokenizer'),
+    ('--val_fraction=1.5', 'val_fraction'), ('--transpose=12', 'transpose'), ('--workers=-1', 'workers'), ('--test_fraction=0.9', 'test_fraction'),
+    ('--vocab_size=60000', 'vocab_size'), ('--vocabulary=5000', 'vocabulary'), ('--source=EMPTY', 'EMPTY'), ('--vocab_size=10', 'vocab_size')])
+def test_a_mistake_is_one_line_and_exit_2_and_makes_no_data(corpus, tmp_path, flag, named, capsys):
+    (tmp_path / 'EMPTY').mkdir()
+    flag = flag.replace('EMPTY', str(tmp_path / 'EMPTY'))
+    with pytest.raises(SystemExit) as e:
+        prepare.main([f'--source={corpus}', f'--out_dir={tmp_path / "out"}', *SMALL, '--val_fraction=0.3', flag])
+    error = capsys.readouterr().err
+    assert e.value.code == 2 and error.count('\n') == 1 and named in error
+    assert not os.path.exists(tmp_path / 'out' / 'meta.json') and not os.path.exists(tmp_path / 'out' / 'train.bin')
