@@ -170,12 +170,17 @@ def first_allowed(tune, ids, tokenizer):
     """(first of `ids` that the tune's reader lets through or None, how many were tried)."""
     if tune.reader is None:
         return ids[0], 1
+    begins = {}                                 # first character -> may it come next? Most refusals are settled by this
     for tried, i in enumerate(ids, 1):
         if i == tokenizer.tune:
             if tune.reader.can_end:
                 return i, tried
-        else:
-            tune.after = tune.reader.feed(tokenizer.tokens[i])
+            continue
+        text = tokenizer.tokens[i]
+        if tried > 1 and text[0] not in begins:
+            begins[text[0]] = tune.reader.feed(text[0]) is not None
+        if begins.get(text[0], True):
+            tune.after = tune.reader.feed(text)
             if tune.after is not None:
                 return i, tried
     return None, len(ids)

@@ -44,7 +44,7 @@ def draw_roll(music, path):
         axes.add_collection(LineCollection(lines, colors=COLOURS[i % 8], linewidths=3, label=voice_name(voice), capstyle='butt'))
     axes.vlines(starts, 0, 127, color='0.9', linewidth=0.8, zorder=0)
     low, high = (int(f(music.notes[:, 2])) for f in (min, max)) if len(music.notes) else (60, 72)
-    axes.set(xlim=(0, starts[-1]), ylim=(low - 2.5, high + 2.5), xlabel='quarters', ylabel='MIDI pitch', title=music.title)
+    axes.set(xlim=(0, max(1, starts[-1])), ylim=(low - 2.5, high + 2.5), xlabel='quarters', ylabel='MIDI pitch', title=music.title)
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     figure.savefig(path + '.tmp', format='png')
