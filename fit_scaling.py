@@ -330,7 +330,7 @@ def analyse(runs, bootstraps, seed, cautions=()):
     l_nd, notes = fit_l_nd(runs, bootstraps, seed)
     if not l_nd and not any(group['laws'] for group in groups):
         most = max((len({size_of(r) for r in members if r['arch'] == arch}) for _, members in grouped for arch in {r['arch'] for r in members}))
-        fail(f'nothing to fit: the {count(len(runs), "run")} hold at most {count(most, "model size")} of one architecture trained alike; a law needs 3'
+        fail(f'nothing to fit: among {count(len(runs), "run")} are at most {count(most, "model size")} of one architecture trained alike; a law needs 3'
              + (f' (they differ in {differences(grouped)})' if len(grouped) > 1 else ''))
     groups.sort(key=lambda group: -sum(len(forms[next(iter(forms))]['pure']['sizes']) for forms in group['laws'].values()))
     texts = [*cautions, *cautions_on_runs(runs, grouped)]
