@@ -40,7 +40,7 @@ class Settings:
     tokenizer_chars: int = 50_000_000       # at most so much of train, chosen by hash, trains the tokenizer
     val_fraction: float | None = None       # of the tunes; None: 0.05 for bundled, else 0.01
     test_fraction: float | None = None      # as val_fraction
-    transpose: int = 0                      # 0..11 transposed copies of each train tune
+    transpose: int | None = None            # 0..11 transposed copies of each train tune; None: 3 for bundled, else 0
     near_duplicates: bool = True            # leave out near-duplicates across the split
     time_limit_s: float = 60.0              # for a file; what takes longer is left out
     shard_files: int = 100                  # files converted between two savings
@@ -63,6 +63,7 @@ def check(s):
     s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
+    s.transpose = (3 if bundled else 0) if s.transpose is None else s.transpose
     s.workers = s.workers or os.cpu_count()
     for name, is_fine, what in (
             ('converter', s.converter in ('builtin', 'midi2abc'), "'builtin' or 'midi2abc'"),
