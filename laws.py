@@ -54,31 +54,35 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
     A finite `delta` reweights the squares at each step (IRLS). Returns (theta_BP, objective_B); the objective never rises.
     """
     theta = np.clip(theta_BP, low_P, high_P).astype(float)
-    low, high = np.broadcast_to(low_P, theta.shape), np.broadcast_to(high_P, theta.shape)
     B, P = theta.shape
-    damping = np.full(B, 1e-3)
+    low, high = np.broadcast_to(low_P, theta.shape), np.broadcast_to(high_P, theta.shape)
     prediction, jacobian = model(theta)
-    cost = (weight_BN * huber(y_BN - prediction, delta)).sum(1)
+    y, weight = np.broadcast_to(y_BN, prediction.shape), np.broadcast_to(weight_BN, prediction.shape)
+    cost = (weight * huber(y - prediction, delta)).sum(1)
+    damping, idle, live = np.full(B, 1e-3), np.zeros(B, int), np.arange(B)
     for _ in range(steps):
-        residual = y_BN - prediction
-        w = weight_BN * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300))
-        wj = jacobian * w[..., None]
+        residual = y[live] - prediction[live]
+        w = weight[live] * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300))
+        wj = jacobian[live] * w[..., None]
         gradient = np.einsum('bnp,bn->bp', wj, residual)
-        hessian = wj.transpose(0, 2, 1) @ jacobian
-        stuck = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
+        hessian = wj.transpose(0, 2, 1) @ jacobian[live]
+        at = theta[live]
+        stuck = ((at <= low[live]) & (gradient <= 0)) | ((at >= high[live]) & (gradient >= 0))
         gradient[stuck] = 0
         hessian *= ~stuck[:, :, None] & ~stuck[:, None, :]
         diagonal = np.einsum('bpp->bp', hessian)
-        hessian[:, range(P), range(P)] = diagonal * (1 + damping[:, None]) + stuck + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
-        trial = np.clip(theta + np.linalg.solve(hessian, gradient[..., None])[..., 0], low, high)
+        hessian[:, range(P), range(P)] = diagonal * (1 + damping[live, None]) + stuck + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
+        trial = np.clip(at + np.linalg.solve(hessian, gradient[..., None])[..., 0], low[live], high[live])
         new_prediction, new_jacobian = model(trial)
-        new_cost = (weight_BN * huber(y_BN - new_prediction, delta)).sum(1)
-        better = new_cost < cost
-        gain = np.where(better, cost - new_cost, 0) / (cost + 1e-300)
-        theta[better], cost[better] = trial[better], new_cost[better]
-        prediction, jacobian = np.where(better[:, None], new_prediction, prediction), np.where(better[:, None, None], new_jacobian, jacobian)
-        damping = np.clip(np.where(better, damping * 0.2, damping * 5), 1e-9, 1e6)
-        if not (gain > 1e-13).any() and damping.min() > 1:
+        new_cost = (weight[live] * huber(y[live] - new_prediction, delta)).sum(1)
+        better = new_cost < cost[live]
+        slow = new_cost > cost[live] * (1 - 1e-12)
+        idle[live] = np.where(slow, idle[live] + 1, 0)
+        damping[live] = np.clip(damping[live] * np.where(better, 0.2, 10), 1e-7, 1e6)
+        moved = live[better]
+        theta[moved], cost[moved], prediction[moved], jacobian[moved] = trial[better], new_cost[better], new_prediction[better], new_jacobian[better]
+        live = live[idle[live] < 6]
+        if not len(live):
             break
     return theta, cost
 
@@ -103,15 +107,14 @@ def percentile_interval(values, probability):
 
 # ---- L(N), pure: log L = log a - alpha log N ----
 
-def line(x, y, weight_RN=None):
-    """Least squares y = intercept + slope x for each row of weights; (intercept_R, slope_R), nan where x does not vary."""
-    w = np.ones((1, len(x))) if weight_RN is None else weight_RN
+def line(x, y, weight_RN=1.0):
+    """Least squares y = intercept + slope x for each row of y (N or R, N) and of weights; (intercept_R, slope_R), nan where x does not vary."""
+    w, y = np.broadcast_arrays(weight_RN, np.atleast_2d(y)) if np.ndim(weight_RN) < 2 else (weight_RN, y)
     total = w.sum(1)
-    mean_x, mean_y = w @ x / total, w @ y / total
+    mean_x, mean_y = w @ x / total, (w * y).sum(1) / total
     dx = x - mean_x[:, None]
-    spread = (w * dx ** 2).sum(1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        slope = np.where((w > 0).sum(1) > 1, (w * dx * (y - mean_y[:, None])).sum(1) / spread, np.nan)
+        slope = np.where((w > 0).sum(1) > 1, (w * dx * (y - mean_y[:, None])).sum(1) / (w * dx ** 2).sum(1), np.nan)
     return mean_y - slope * mean_x, slope
 
 
@@ -170,30 +173,24 @@ def offset_model(x):
     return model
 
 
-def solve_offset(x, y_BN, weight_BN=1.0, alpha=None, c=None, starts=9):
+def solve_offset(x, y_BN, weight_BN=1.0, alpha=None, c=None, starts=6):
     """Best (theta_BP, ssr_B) from several floors c at once; `alpha` (B,) or `c` (B,) is held fixed where given."""
     y_BN = np.atleast_2d(y_BN)
     B = max(len(y_BN), *(len(v) for v in (alpha, c) if v is not None), len(weight_BN) if np.ndim(weight_BN) else 1)
-    y_BN = np.broadcast_to(y_BN, (B, y_BN.shape[1]))
-    weight_BN = np.broadcast_to(weight_BN, y_BN.shape)
-    ceiling = np.exp(y_BN.min(1)) * (1 - 1e-9)                  # c < lowest loss
-    best, best_cost = None, np.full(B, np.inf)
-    for share in np.linspace(0, 0.95, starts) if c is None else [0.0]:
-        floor = ceiling * share if c is None else np.minimum(c, ceiling)
-        start_y = np.log(np.exp(y_BN) - floor[:, None] * (1 - 1e-9))
-        start = np.array([line(x, row, w[None]) for row, w in zip(start_y, weight_BN)])[:, :, 0]
-        theta = np.stack([start[:, 0], np.clip(-np.nan_to_num(start[:, 1]), 1e-3, ALPHA_MAX), floor], axis=1)
-        low, high = np.tile([-60, 1e-4, 0.0], (B, 1)), np.tile([60, ALPHA_MAX, 0.0], (B, 1))
-        high[:, 2] = ceiling
-        if alpha is not None:
-            low[:, 1] = high[:, 1] = alpha
-        if c is not None:
-            low[:, 2] = high[:, 2] = floor
-        theta, cost = minimise(offset_model(x), theta, low, high, y_BN, weight_BN)
-        better = cost < best_cost
-        best = theta if best is None else np.where(better[:, None], theta, best)
-        best_cost = np.minimum(cost, best_cost)
-    return best, 2 * best_cost
+    shares = np.linspace(0, 0.95, starts) if c is None else np.zeros(1)
+    y, weight = (np.tile(np.broadcast_to(v, (B, len(x))), (len(shares), 1)) for v in (y_BN, weight_BN))       # starts above each other
+    ceiling = np.exp(y.min(1)) * (1 - 1e-9)                     # c < lowest loss
+    floor = ceiling * np.repeat(shares, B) if c is None else np.minimum(c, ceiling)
+    intercept, slope = line(x, np.log(np.exp(y) - floor[:, None] * (1 - 1e-9)), weight)
+    low, high = np.tile([-60, 1e-4, 0.0], (len(y), 1)), np.tile([60, ALPHA_MAX, 0.0], (len(y), 1))
+    high[:, 2] = ceiling
+    if alpha is not None:
+        low[:, 1] = high[:, 1] = np.tile(alpha, len(shares))
+    if c is not None:
+        low[:, 2] = high[:, 2] = floor
+    theta, cost = minimise(offset_model(x), np.stack([intercept, -np.nan_to_num(slope), floor], axis=1), low, high, y, weight)
+    best = cost.reshape(-1, B).argmin(0) * B + np.arange(B)
+    return theta[best], 2 * cost[best]
 
 
 def profile_interval(grid, ssr, best, best_ssr, df, open_ends=(-np.inf, np.inf)):
