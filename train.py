@@ -215,7 +215,8 @@ def train(s, meta, run):
                 'model': raw.state_dict(), 'optimizer': [o.state_dict() for o in optimizers], 'scaler': scaler.state_dict(),
                 'rng': {'seed': s.seed, 'step': done},      # all there is: every step seeds its own draws from them
                 'step': done, 'n_steps': n_steps, 'tokens': done * step_tokens, 'skipped': skipped, 'config': config,
-                'meta': meta, 'tokenizer': tokenizer, 'num_params': raw.num_params(), 'val': val, 'history': log.history,
+                'meta': meta, 'tokenizer': tokenizer, 'num_params': raw.num_params(), 'flops_per_token': raw.flops_per_token(),
+                'val': val, 'history': log.history,
                 'versions': {'torch': str(torch.__version__), 'numpy': np.__version__, 'python': sys.version.split()[0]},
                 'git': commit}, os.path.join(s.out_dir, name))
 
