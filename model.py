@@ -87,16 +87,17 @@ class GPT(nn.Module):
         """Draw all weights from torch's generator. Biases are 0 and LayerNorms the identity in both kinds.
 
         'gpt2': every matrix N(0, 0.02), the two projections back to the residual stream N(0, 0.02 / sqrt(2 n_layer)).
-        'width': the same with hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any
-        width (0.02 is 1 / sqrt(2500): far too small for a width of 32), and a head N(0, 1 / fan_in): first logits near 0.
+        'width': hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any width (0.02 is
+        1 / sqrt(2500): far too small for a width of 32), their projections again 1 / sqrt(2 n_layer) of that; token embeddings
+        N(0, 1) and positions N(0, 0.3), which hold their own in that residual stream; a head N(0, 1 / fan_in): first logits near 0.
         """
         for name, p in self.named_parameters():
             if p.ndim == 1:
                 nn.init.constant_(p, 1.0 if 'ln_' in name and name.endswith('weight') else 0.0)
                 continue
             std = 0.02
-            if kind == 'width' and name.startswith(('blocks', 'head')):
-                std = 1 / p.shape[1] if name.startswith('head') else p.shape[1] ** -0.5
+            if kind == 'width':
+                std = {'wte': 1.0, 'wpe': 0.3, 'head': 1 / p.shape[1]}.get(name.split('.')[0], p.shape[1] ** -0.5)
             nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer) if 'proj' in name else std)
 
     def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
