@@ -246,7 +246,7 @@ class Tune:
             elif token['bar']:
                 line.barline(token['bar'], token['ending'], self.tempo)
             elif token['lone_ending']:
-                line.barline('||' if any(line.bar.layers) else '|', token['lone_ending'], self.tempo)
+                line.barline('|', token['lone_ending'], self.tempo)
             elif token['note']:
                 length = length_of(token['length'], line.unit)
                 line.add([(token['note'], length, False)], length)
