@@ -123,29 +123,38 @@ def parse(text, hint, name):
         return None
     if bool in kinds and text.lower() in ('true', 'false'):
         return text.lower() == 'true'
-    if any(typing.get_origin(k) is list for k in kinds) and (str not in kinds or ',' in text):
-        value = text.split(',')
-        if text.startswith('['):
-            try:
-                value = ast.literal_eval(text)
-            except (SyntaxError, ValueError):
-                fail(f'command line: {name!r} must be {spell(hint)}, not {text!r}')
+    lists = [k for k in kinds if typing.get_origin(k) is list]
+    if lists and (str not in kinds or ',' in text):
+        value = literal(text) if text.startswith('[') else text.split(',')
+        if value and str not in typing.get_args(lists[0]):
+            value = [literal(v) if isinstance(v, str) else v for v in value]
         return checked(value, hint, name, 'command line')
     if str in kinds:
         return text
+    return checked(literal(text), hint, name, 'command line')
+
+
+def literal(text):
+    """The number or other Python literal that `text` spells, else the text itself (which then is of the wrong type)."""
     try:
-        value = ast.literal_eval(text.strip())
+        return ast.literal_eval(text.strip())
     except (SyntaxError, ValueError):
-        value = text
-    return checked(value, hint, name, 'command line')
+        return text
 
 
 def checked(value, hint, name, where):
     """`value` if it is of the setting's type; an int passes for a float, and a whole float such as 1e8 for an int."""
+    try:
+        return fitted(value, hint)
+    except TypeError:
+        fail(f'{where}: {name!r} must be {spell(hint)}, not {value!r}')
+
+
+def fitted(value, hint):
     for kind in members(hint):
         item = typing.get_args(kind)
-        if item and isinstance(value, (list, tuple)) and all(isinstance(v, item[0]) for v in value):
-            return list(value)
+        if item and isinstance(value, (list, tuple)):
+            return [fitted(v, item[0]) for v in value]
         if item or (isinstance(value, bool) and kind is not bool):
             continue
         if isinstance(value, kind):
@@ -154,7 +163,7 @@ def checked(value, hint, name, where):
             return float(value)
         if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)
-    fail(f'{where}: {name!r} must be {spell(hint)}, not {value!r}')
+    raise TypeError
 
 
 def help_text(cls):

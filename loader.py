@@ -2,11 +2,11 @@
 
     ids = np.memmap('data/bundled/train.bin', dtype=np.uint16, mode='r')
     n = n_windows(len(ids), block_size=256)
-    windows = step_windows(step=0, n=n, batch_size=64, seed=1)                  # the whole step's, over all ranks
-    inputs_BT, targets_BT = batch(ids, windows, block_size=256, device='cpu')
+    for windows in micro_batches(step=0, n=n, batch_size=64, seed=1, rank=0, world=2, n_micro=2):
+        inputs_BT, targets_BT = batch(ids, windows, block_size=256, device='cpu')
 
-Window w holds the tokens from w * block_size on, and one more as the last target. Nothing here depends on the number of ranks:
-a rank takes its slice of `windows`. So runs on 1 and on 8 GPUs see the same batches, and a resumed run needs only the step.
+Window w holds the tokens from w * block_size on, and one more as the last target. The windows of a step do not depend on the
+number of ranks, so that runs on 1 and on 8 GPUs see the same batches, and a resumed run needs only the step.
 """
 import functools
 
@@ -24,13 +24,15 @@ def epoch_order(n, seed, epoch):
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def step_windows(step, n, batch_size, seed):
-    """Indices of the windows of a step, over all ranks (window w holds the tokens from w * block_size on, and one more).
+def micro_batches(step, n, batch_size, seed, rank=0, world=1, n_micro=1):
+    """The windows of one rank's share of a step, as n_micro arrays of equal length.
 
     An epoch has n // batch_size steps and its own order; what is left over, less than a step, is not used.
+    batch_size is a multiple of world * n_micro.
     """
     epoch, i = divmod(step, n // batch_size)
-    return epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
+    windows = epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
+    return windows.reshape(world, n_micro, -1)[rank]
 
 
 def batch(ids, windows, block_size, device):

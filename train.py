@@ -34,7 +34,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from checkpoint import read_checkpoint, starting_point, write_checkpoint
 from configurator import configure, fail
-from loader import batch, n_windows, step_windows
+from loader import batch, micro_batches, n_windows
 from lstm import LSTM, LSTMConfig
 from machine import DTYPES, Run, StopSignal
 from model import GPT, GPTConfig
@@ -241,8 +241,7 @@ def train(s, meta, run):
             group['lr'] = group['peak_lr'] * lr_factor(step, n_steps, s)
         torch.manual_seed((s.seed * 1_000_003 + step) * run.world + run.rank)       # for dropout
         loss = torch.zeros((), device=run.device)
-        mine = np.array_split(step_windows(step, n, s.batch_size, s.seed), run.world)[run.rank]
-        for i, windows in enumerate(np.array_split(mine, run.n_micro)):
+        for i, windows in enumerate(micro_batches(step, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro)):
             if run.world > 1:
                 model.require_backward_grad_sync = i == run.n_micro - 1
             with run.autocast():

@@ -1,0 +1,4 @@
+arch = 'gpt'
+n_layer = 4
+n_head = 4
+n_embd = 80

@@ -1,0 +1,4 @@
+arch = 'gpt'
+n_layer = 5
+n_head = 4
+n_embd = 128

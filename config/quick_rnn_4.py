@@ -1,0 +1,3 @@
+arch = 'lstm'
+n_layer = 1
+hidden_size = 200

@@ -1,0 +1,145 @@
+"""model.py and lstm.py: sizes, causality, the chunked loss, the caches."""
+import os
+import runpy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import model as model_module
+from conftest import ROOT
+from lstm import LSTM, LSTMConfig
+from model import GPT, GPTConfig, ChunkedCrossEntropy, token_losses
+
+ORIGINAL = {        # total and non-embedding parameters of the original study, vocabulary 5,000, context 256
+    'gpt_micro': (1_713_800, 396_032), 'gpt_tiny': (3_307_400, 1_333_248), 'gpt_small': (8_948_552, 5_989_824),
+    'gpt_medium': (30_463_880, 25_207_808), 'gpt_large': (92_909_960, 85_028_352), 'rnn_tiny': (7_226_248, 2_101_248),
+    'rnn_small': (21_824_392, 12_859_392), 'rnn_medium': (53_138_312, 37_773_312), 'rnn_large': (72_024_968, 56_659_968)}
+
+
+def small(arch, **changes):
+    torch.manual_seed(0)
+    if arch == 'gpt':
+        return GPT(GPTConfig(**{'vocab_size': 50, 'block_size': 16, 'n_layer': 2, 'n_head': 2, 'n_embd': 16, **changes})).eval()
+    return LSTM(LSTMConfig(**{'vocab_size': 50, 'block_size': 16, 'n_layer': 2, 'hidden_size': 12, **changes})).eval()
+
+
+@pytest.mark.parametrize('name', ORIGINAL)
+def test_configs_have_the_original_parameter_counts(name):
+    values = runpy.run_path(os.path.join(ROOT, 'config', f'{name}.py'))
+    with torch.device('meta'):      # shapes without memory
+        if values['arch'] == 'gpt':
+            model = GPT(GPTConfig(n_layer=values['n_layer'], n_head=values['n_head'], n_embd=values['n_embd']))
+        else:
+            model = LSTM(LSTMConfig(n_layer=values['n_layer'], hidden_size=values['hidden_size']))
+    counts = model.num_params()
+    assert (counts['total'], counts['non_embedding']) == ORIGINAL[name]
+    assert sum(v for k, v in counts.items() if k != 'total') == counts['total'] == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_a_later_token_changes_no_earlier_logit(arch):
+    model = small(arch)
+    idx = torch.randint(0, 50, (3, 16))
+    before, _ = model(idx)
+    for t in (1, 7, 15):
+        changed = idx.clone()
+        changed[:, t] = (changed[:, t] + 1) % 50
+        after, _ = model(changed)
+        assert torch.equal(before[:, :t], after[:, :t])
+        assert not torch.equal(before[:, t], after[:, t])
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_loss_is_the_cross_entropy_of_the_logits(arch):
+    model = small(arch)
+    idx, targets = torch.randint(0, 50, (2, 3, 16))
+    expected = F.cross_entropy(model(idx)[0].flatten(0, 1), targets.flatten(), reduction='none').view(3, 16)
+    torch.testing.assert_close(model(idx, targets)[1], expected.mean())
+    torch.testing.assert_close(model(idx, targets, reduction='none')[1], expected)
+
+
+@pytest.mark.parametrize('tokens', [1, 7, 64, 65])
+def test_chunked_loss_and_gradients_are_those_of_the_plain_one(tokens, monkeypatch):
+    monkeypatch.setitem(model_module.CHUNK_LOGITS, 'cpu', 16 * 30)      # 16 tokens a chunk
+    torch.manual_seed(0)
+    x, w, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((tokens, 8), (30, 8), (30,)))
+    targets = torch.randint(0, 30, (tokens,))
+    grads = torch.autograd.grad(3.0 * ChunkedCrossEntropy.apply(x.float(), w.float(), b.float(), targets), (x, w, b))
+    expected = torch.autograd.grad(3.0 * F.cross_entropy(F.linear(x, w, b), targets, reduction='sum'), (x, w, b))
+    for grad, right in zip(grads, expected):
+        torch.testing.assert_close(grad, right, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(token_losses(x.float(), w.float(), b.float(), targets).double(),
+                               F.cross_entropy(F.linear(x, w, b), targets, reduction='none'), rtol=1e-5, atol=1e-5)
+
+
+def test_fp16_gradients_of_the_head_do_not_underflow():
+    torch.manual_seed(0)
+    x, w, b = torch.randn(64, 8), torch.randn(5000, 8) * 0.1, torch.zeros(5000)
+    targets = torch.randint(0, 5000, (64,))
+
+    def gradient(dtype):
+        leaf = w.clone().requires_grad_()
+        ChunkedCrossEntropy.apply(x.to(dtype), leaf, b, targets).div(1e6).backward()        # 1e-6 * 1/5000 is no fp16 number
+        return leaf.grad
+    torch.testing.assert_close(gradient(torch.float16), gradient(torch.float32), rtol=2e-2, atol=2e-9)
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+@pytest.mark.parametrize('pieces', [(16,), (1,) * 16, (5, 1, 7, 3)])
+def test_cached_logits_equal_those_of_the_whole_sequence(arch, pieces):
+    model = small(arch)
+    idx = torch.randint(0, 50, (3, 16))
+    cache = model.init_cache(3)
+    logits = torch.cat([model(piece, cache=cache)[0] for piece in idx.split(pieces, dim=1)], dim=1)
+    torch.testing.assert_close(logits, model(idx)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_cache_may_stand_at_different_positions():
+    model = small('gpt')
+    idx = torch.randint(0, 50, (2, 9))
+    cache = model.init_cache(2)
+    model(idx, cache=cache)
+    cache['pos'][1] = 4                                         # row 1 is cut back to its first four tokens
+    logits, _ = model(torch.tensor([[1, 2], [3, 4]]), cache=cache)
+    for row, history, new in ((0, idx[0], [1, 2]), (1, idx[1, :4], [3, 4])):
+        whole, _ = model(torch.cat([history, torch.tensor(new)])[None])
+        torch.testing.assert_close(logits[row], whole[0, -2:], rtol=1e-4, atol=1e-5)
+
+
+def test_more_tokens_than_the_context_are_refused():
+    model = small('gpt')
+    with pytest.raises(ValueError, match='context of 16'):
+        model(torch.zeros(1, 17, dtype=torch.long))
+    cache = model.init_cache(1)
+    model(torch.zeros(1, 16, dtype=torch.long), cache=cache)
+    with pytest.raises(ValueError, match='context of 16'):
+        model(torch.zeros(1, 1, dtype=torch.long), cache=cache)
+
+
+@pytest.mark.parametrize('kind', ['width', 'gpt2'])
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_a_fresh_model_predicts_about_uniformly(arch, kind):
+    model = small(arch, vocab_size=1000)
+    model.init_weights(kind)
+    idx, targets = torch.randint(0, 1000, (2, 8, 16))
+    assert model(idx, targets)[1].item() == pytest.approx(6.908, abs=0.1)       # log 1000
+
+
+def test_width_aware_hidden_layers_keep_the_scale_at_any_width():
+    for width in (16, 64, 256):
+        layer = small('gpt', n_embd=width).blocks[0].fc
+        assert layer(torch.randn(2000, width)).std().item() == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_flops_count_six_for_each_weight_of_a_product(arch):
+    model = small(arch)
+    weights = [p for name, p in model.named_parameters() if p.ndim == 2 and not name.startswith(('wte', 'wpe'))]
+    attention = 6 * 2 * 16 * 16 if arch == 'gpt' else 0         # 6 * n_layer * block_size * n_embd
+    assert model.flops_per_token() == 6 * sum(p.numel() for p in weights) + attention
+
+
+def test_a_width_that_heads_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match='n_embd 30 is no multiple of n_head 4'):
+        GPT(GPTConfig(n_embd=30, n_head=4))
