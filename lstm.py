@@ -37,12 +37,12 @@ class LSTM(nn.Module):
         """Draw all weights from torch's generator.
 
         'gpt2': torch's own for the LSTM and the head, U(±1 / sqrt(hidden_size)), and N(0, 0.02) for the embedding (the original
-        recipe). 'width': the same with forget gates that start open (bias 1) and a head N(0, 1 / hidden_size).
+        recipe). 'width': the same with embeddings N(0, 1), forget gates that start open (bias 1) and a head N(0, 1 / hidden_size).
         """
         c = self.config
         self.lstm.reset_parameters()
         self.head.reset_parameters()
-        nn.init.normal_(self.wte.weight, std=0.02)
+        nn.init.normal_(self.wte.weight, std=1.0 if kind == 'width' else 0.02)
         if kind == 'width':
             nn.init.normal_(self.head.weight, std=1 / c.hidden_size)
             nn.init.zeros_(self.head.bias)
