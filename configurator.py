@@ -42,13 +42,13 @@ def configure(cls, argv=None):
         print(help_text(cls))
         sys.exit(0)
     config_files, paths, flags = [], [], []
-    args = iter(argv)
-    for arg in args:
+    while argv:
+        arg, argv = argv[0], argv[1:]
         if arg.startswith('--'):
             name, equals, text = arg[2:].partition('=')
             check_name(name, fields, 'command line')
             if not equals:
-                text, args = value_of_bare_flag(name, fields[name], args)
+                text, argv = value_of_bare_flag(name, fields[name], argv)
             flags.append((name, text))
         elif arg.startswith('-') and len(arg) > 1:
             fail(f'command line: {arg!r} is no setting; settings are written --name=value (see --help)')
@@ -72,16 +72,15 @@ def configure(cls, argv=None):
     return settings
 
 
-def value_of_bare_flag(name, hint, args):
-    """(text, remaining args) for `--name` without `=`: true for a bool, else the next argument, which may be negative."""
-    rest = list(args)
+def value_of_bare_flag(name, hint, rest):
+    """(text, remaining arguments) for `--name` without `=`: true for a bool, else the next argument, which may be negative."""
     if bool in members(hint):
         if rest and rest[0].lower() in ('true', 'false'):
-            return rest[0], iter(rest[1:])
-        return 'true', iter(rest)
+            return rest[0], rest[1:]
+        return 'true', rest
     if not rest or rest[0].startswith('--'):
         fail(f'command line: --{name} needs a value, {spell(hint)}')
-    return rest[0], iter(rest[1:])
+    return rest[0], rest[1:]
 
 
 def read_config(path, known):

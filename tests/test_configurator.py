@@ -47,6 +47,11 @@ def test_command_line_beats_config_beats_default_in_any_order(tmp_path):
         assert (s.n_head, s.n_embd, s.learning_rate, s.config_files) == (2, 64, 3e-4, [c])
 
 
+def test_what_stands_behind_a_bare_flag_counts_too():
+    s = configure(Settings, ['--out_midi', '--n_head=2', '--seed', '7', '--compile', '--prompt=x'])
+    assert (s.out_midi, s.n_head, s.seed, s.compile, s.prompt) == (True, 2, 7, True, 'x')
+
+
 def test_later_config_beats_earlier_and_sees_its_values(tmp_path):
     a = config(tmp_path, 'n_head = 8\nn_embd = 64', 'a.py')
     b = config(tmp_path, 'import math\n_unit = 3\nn_embd = _unit * int(math.sqrt(n_head * 2))', 'b.py')
