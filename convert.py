@@ -15,7 +15,9 @@ from fractions import Fraction
 
 import dedupe
 import notation
-from midi import UNITS, MidiError, bar_length, bar_starts, read_midi
+from midi import read_midi
+from music import UNITS, bar_length, bar_starts
+from quantise import MidiError
 from tunebook import read_abc
 
 MIN_NOTES, MIN_BARS, MAX_SILENCE = 20, 4, 0.5           # what is shorter, or silent in more than this share of its bars, is no tune

@@ -22,24 +22,29 @@ def figures(music):
     """Sorted uint64 hashes of the melodic figures of `music`; of its drum voices if it has no others."""
     onset, _, pitch, voice = music.notes.T.astype(np.int64)
     is_drum = np.array([v.is_drum for v in music.voices], bool)
-    if not is_drum.all():
+    if is_drum.any() and not is_drum.all():
         pitched = ~is_drum[voice]
         onset, pitch, voice = onset[pitched], pitch[pitched], voice[pitched]
-    order = np.lexsort((pitch, onset, voice))
-    onset, pitch, voice = onset[order], pitch[order], voice[order]
-    top = (np.diff(onset, append=-1) != 0) | (np.diff(voice, append=-1) != 0)
-    pitch, voice = pitch[top], voice[top]
-    intervals = np.where(np.diff(voice) == 0, np.diff(pitch), 200)              # 200: from one voice to the next
-    if len(intervals) < FIGURE:                         # too short for a figure: the whole is one
-        intervals = np.append(intervals, np.zeros(FIGURE - len(intervals), np.int64))
-    windows = np.lib.stride_tricks.sliding_window_view(intervals, FIGURE)
-    within = windows.max(1) < 200
-    windows = windows[within] if within.any() else windows
-    heights = np.cumsum(windows, 1)
-    low, high = np.minimum(heights.min(1), 0)[:, None], np.maximum(heights.max(1), 0)[:, None]
-    telling = ((heights > low) & (heights < high)).any(1) | ((low < 0) & (high > 0))[:, 0]
-    windows = windows[telling] if telling.any() else windows
-    return np.unique(mix(((windows + 128).astype(np.uint64) * MULTIPLIERS).sum(1, dtype=np.uint64)))
+    at = (voice << 32) + onset
+    at, pitch = np.divmod(np.sort((at << 7) + pitch), 128)                      # by voice, onset, pitch
+    top = at != np.append(at[1:], -1)                                           # the highest note of each onset
+    voice, pitch = at[top] >> 32, pitch[top]
+    size = min(FIGURE, len(pitch) - 1)                  # of music too short for a figure, the whole is one
+    places = len(pitch) - size
+    whole = voice[:places] == voice[size:]
+    low, high, telling = pitch[:places], pitch[:places], np.zeros(places, bool)
+    for i in range(1, size + 1):
+        low, high = np.minimum(low, pitch[i:places + i]), np.maximum(high, pitch[i:places + i])
+    for i in range(size + 1):
+        telling |= (low < pitch[i:places + i]) & (pitch[i:places + i] < high)
+    for chosen in (whole & telling, whole, np.ones(places, bool)):
+        if chosen.any():
+            break
+    intervals = (np.diff(pitch) + 128).astype(np.uint64)
+    hashes = np.zeros(places, np.uint64)
+    for i in range(size):
+        hashes += intervals[i:places + i] * MULTIPLIERS[i]
+    return np.unique(mix(hashes[chosen]))
 
 
 def mix(x):

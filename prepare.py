@@ -26,7 +26,8 @@ import dedupe
 import shards
 import sources
 from configurator import configure, fail
-from notation import KEYS, KEY_NAMES, pitches, spelling
+from music import KEY_NAMES, KEYS
+from notation import pitches, spelling
 from progress import Progress
 
 

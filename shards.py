@@ -19,10 +19,13 @@ import numpy as np
 import convert
 import dedupe
 import midi
+import music
 import notation
 import pool
+import quantise
 import sources
 import tunebook
+import unfold
 from progress import Progress
 
 
@@ -80,7 +83,7 @@ def convert_all(all_sources, folder, converter, shard_files, workers, time_limit
 def code_version():
     """Hash of the code that decides what a conversion gives: shards of other code are not taken for ours."""
     digest = hashlib.sha256()
-    for module in (convert, dedupe, midi, notation, tunebook):
+    for module in (convert, dedupe, midi, music, notation, quantise, tunebook, unfold):
         with open(module.__file__, 'rb') as f:
             digest.update(f.read())
     return digest.hexdigest()

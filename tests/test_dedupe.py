@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import dedupe
-from midi import Music, Voice, write_midi, read_midi
+from midi import read_midi, write_midi
+from music import Music, Voice
 
 
 def tune(seed, voices=3, notes=150):

@@ -19,7 +19,8 @@ import convert
 import dedupe
 import notation
 import prepare
-from midi import Music, Voice, write_midi
+from midi import write_midi
+from music import Music, Voice
 from test_dedupe import mixture, tune
 
 SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
