@@ -2,7 +2,7 @@
 
     python fit_scaling.py                                        # every out/*/ckpt.pt
     python fit_scaling.py out/gpt_*/ckpt.pt --out_dir=out/gpts
-    python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,n_non_embedding,tokens,loss[,seed,group,note,...]
+    python fit_scaling.py --table=results/original_study.csv     # arch,n_total,n_non_embedding,tokens,loss[,seed,group,note,...]
 
 This file reads runs, sorts them into groups that may be compared, has laws.py (L(N), GPT against LSTM) and frontier.py
 (L(N, D)) fit each group, and writes out_dir/scaling.json, report.md, scaling.png and training_curves.png (scaling_plots.py).
@@ -26,20 +26,22 @@ import frontier
 import laws
 import scaling_plots
 from configurator import configure, fail
-from scaling_report import cautions_of, count, efficiency_cautions, interval, report, short, spoken
+from scaling_report import cautions_of, cautions_on_runs, count, efficiency_cautions, interval, report, short, spoken
 
 
 @dataclass
 class Settings:
-    paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # checkpoints; patterns allowed; or just name them: a/ckpt.pt b/ckpt.pt
+    paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # checkpoints; patterns allowed; also without --paths=
     table: str | None = None            # a CSV file with a line a run, instead of checkpoints
     out_dir: str = 'out/scaling'        # where the results go
     bootstraps: int = 1000              # resamples of the runs for the intervals of L(N, D)
     seed: int = 0                       # of the resampling
 
 
-NUMBERS = ('n_total', 'n_non_embedding', 'tokens', 'loss', 'loss_per_note', 'loss_per_token', 'flops', 'seconds', 'learning_rate', 'loss_se')
-ALIKE = ('tokens', 'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'decayed', 'tokenizer', 'val_set', 'group')
+NUMBERS = ('n_total', 'n_non_embedding', 'tokens', 'loss', 'loss_per_note', 'loss_per_token', 'loss_se', 'flops', 'seconds',
+           'learning_rate')
+ALIKE = ('tokens', 'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'decayed', 'weight_decay', 'init', 'tokenizer',
+         'val_set', 'group')         # what all runs of one law must share
 SIZES = {'total': 'n_total', 'non_embedding': 'n_non_embedding'}
 
 
@@ -77,7 +79,7 @@ def read_table(path):
 
 def read_checkpoints(patterns):
     """(runs, curves, cautions) of checkpoint files; curves[name] holds the training history. Tensors stay on the disk."""
-    paths = sorted({path for pattern in patterns for path in (glob.glob(pattern) or ([pattern] if os.path.exists(pattern) else []))})
+    paths = sorted({path for pattern in patterns for path in glob.glob(pattern) or [pattern] if os.path.exists(path)})
     if not paths:
         fail(f'no checkpoint at {", ".join(patterns)}: train one first (python train.py), name the files, or give --table=points.csv')
     runs, curves, cautions = [], {}, []
@@ -115,7 +117,8 @@ def run_of(ckpt, name):
            'loss': val['loss'], 'loss_per_token': val['loss'], 'loss_per_note': val['per_note'], 'loss_se': val['se'],
            'epochs': max(1, math.ceil(last['tokens'] / splits['train']['tokens'] - 0.02)), 'batch_size': train['batch_size'],
            'block_size': model['block_size'], 'optimizer': train['optimizer'], 'schedule': train['schedule'],
-           'learning_rate': train['learning_rate'], 'decayed': 'yes' if last['step'] == ckpt['n_steps'] else 'no',
+           'learning_rate': train['learning_rate'], 'weight_decay': train['weight_decay'], 'init': train['init'],
+           'decayed': 'yes' if last['step'] == ckpt['n_steps'] else 'no',
            'tokenizer': f'{meta["tokenizer"]["kind"]} {meta["vocab_size"]} {str(meta["tokenizer"]["hash"])[:8]}',
            'val_set': f'{splits["val"]["tunes"]} tunes, {splits["val"]["notes"]} notes', 'seconds': last['time_s'],
            'machine': f'{train["device"]} {train["dtype"]} x {train["ranks"]}'}
@@ -178,7 +181,26 @@ def group_runs(runs, leave_out=()):
         if 'tokens' in alike:
             alike['tokens'] = labels[run['tokens']]
         groups.setdefault(json.dumps(alike, sort_keys=True, default=str), (alike, []))[1].append(run)
-    return sorted(groups.values(), key=lambda group: (-len({(r['arch'], size_of(r)) for r in group[1]}), -max(r.get('tokens', 0) for r in group[1])))
+
+    def rank(group):
+        return -len({(run['arch'], size_of(run)) for run in group[1]}), -max(run.get('tokens', 0) for run in group[1])
+    return sorted(groups.values(), key=rank)
+
+
+def best_rates(runs):
+    """(runs, caution or None): of a size trained at several learning rates, alike in all else, only the best rate's runs stay.
+
+    Averaged, a sweep would stand above the loss that the size can reach, and the more so the wider it is.
+    """
+    labels, cells = round_tokens(runs), {}
+    for run in runs:
+        alike = (run['arch'], size_of(run), labels.get(run.get('tokens')), tuple(conditions(run, ('tokens',)).items()))
+        cells.setdefault(alike, {}).setdefault(run.get('learning_rate'), []).append(run)
+    kept = {id(run) for rates in cells.values()
+            for run in min(rates.values(), key=lambda same: np.mean([math.log(r['loss']) for r in same]))}
+    left_out = [run['name'] for run in runs if id(run) not in kept]
+    return ([run for run in runs if id(run) in kept],
+            f'Left out, because another learning rate did better at the same size: {", ".join(left_out)}.' if left_out else None)
 
 
 def size_of(run):
@@ -211,9 +233,9 @@ def average_seeds(runs, key):
 
 def fit_group(alike, runs, seed):
     """Laws of one homogeneous group: {'conditions', 'runs', 'laws', 'diagnosis', 'efficiency', 'cautions'}."""
-    archs = sorted({run['arch'] for run in runs})
-    group = {'conditions': alike, 'runs': [run['name'] for run in runs], 'laws': {}, 'diagnosis': {}, 'efficiency': None, 'cautions': []}
-    for arch in archs:
+    group = {'conditions': alike, 'runs': [run['name'] for run in runs], 'laws': {}, 'diagnosis': {}, 'efficiency': None,
+             'cautions': []}
+    for arch in sorted({run['arch'] for run in runs}):
         own = [run for run in runs if run['arch'] == arch]
         sizes = len({size_of(run) for run in own})
         if sizes < 3:
@@ -238,13 +260,13 @@ def fit_group(alike, runs, seed):
 
 
 def compare(runs):
-    """GPT against LSTM at equal loss: in total and non-embedding parameters, training FLOPs and, on one kind of machine, wall time."""
+    """GPT against LSTM at equal loss: in parameters of both kinds, training FLOPs and, on one kind of machine, wall time."""
     result = {}
     one_machine = len({run.get('machine') for run in runs}) == 1
     for name, key in (*SIZES.items(), ('flops', 'flops'), *([('seconds', 'seconds')] if one_machine else [])):
         if all(run.get(key) for run in runs if run['arch'] in ('gpt', 'lstm')):
-            (x1, y1, _), (x2, y2, _) = (average_seeds([run for run in runs if run['arch'] == arch], key) for arch in ('gpt', 'lstm'))
-            result[name] = laws.efficiency(x1, y1, x2, y2)
+            gpt, lstm = (average_seeds([run for run in runs if run['arch'] == arch], key) for arch in ('gpt', 'lstm'))
+            result[name] = laws.efficiency(*gpt[:2], *lstm[:2])
     best = result.get('total') or result['non_embedding']
     return {**best, 'by': result}
 
@@ -262,8 +284,8 @@ def fit_l_nd(runs, bootstraps, seed):
             distinct_d = len(set(round_tokens(members).values()))
             if distinct_d < 3 or len(set(n)) < 3 or len(n) < 8:
                 if distinct_d > 1:
-                    notes.append(f'L(N, D) is not fitted to {spoken(arch)}: it needs 8 runs with 3 sizes and 3 token counts that are alike in all '
-                                 f'else; there are {len(n)} with {len(set(n))} and {distinct_d}.')
+                    notes.append(f'L(N, D) is not fitted to {spoken(arch)}: it needs 8 runs with 3 sizes and 3 token counts that are '
+                                 f'alike in all else; there are {len(n)} with {len(set(n))} and {distinct_d}.')
                 continue
             law = frontier.fit_l_nd(n, d, loss, bootstraps, seed)
             ratios = [run['flops'] / (run[key] * run['tokens']) for run in members if 'flops' in run]
@@ -272,32 +294,18 @@ def fit_l_nd(runs, bootstraps, seed):
             used = law['flops_per_n_d'] * n * d
             law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 13), law['flops_per_n_d'])
             for row in law['frontier']:
-                row['extrapolated'] = not (row['flops'] < 1.01 * used.max() and n.min() <= row['n'] <= n.max() and d.min() <= row['d'] <= d.max())
+                inside = n.min() <= row['n'] <= n.max() and d.min() <= row['d'] <= d.max()
+                row['extrapolated'] = not inside or row['flops'] > 1.01 * used.max()
             for i in law['outliers']:
-                notes.append(f'{names[i]} stands {law["residuals"][i]:+.1%} off L(N, D) of {spoken(arch)}; it is kept, and the Huber loss lets it pull little.')
+                notes.append(f'{names[i]} stands {law["residuals"][i]:+.1%} off L(N, D) of {spoken(arch)}; it is kept, and the Huber loss '
+                             'lets it pull little.')
             if not law['identified']:
-                notes.append(f'L(N, D) of {spoken(arch)} is poorly determined: alpha {interval(law["ci"]["alpha"])}, beta {interval(law["ci"]["beta"])}.')
+                notes.append(f'L(N, D) of {spoken(arch)} is poorly determined: alpha {interval(law["ci"]["alpha"])}, '
+                             f'beta {interval(law["ci"]["beta"])}.')
             if len(groups) > 1:
                 notes.append(f'L(N, D) of {spoken(arch)} uses its largest homogeneous group; the others differ in {differences(groups)}.')
             fits[arch] = law
     return fits, notes
-
-
-def cautions_on_runs(runs, groups):
-    texts = []
-    if len(groups) > 1:
-        texts.append(f'The {len(runs)} runs differ in {differences(groups)}: {len(groups)} groups, each fitted by itself, never together.')
-    if any(run.get('decayed') == 'no' for run in runs):
-        names = [run['name'] for run in runs if run.get('decayed') == 'no']
-        texts.append(f'The learning rate has not come down in {", ".join(names)}: such a loss is above what the run would end at.')
-    if not all('tokens' in run for run in runs):
-        texts.append('Some runs do not say on how many tokens they were trained; a law holds only if all saw the same.')
-    seen = {}
-    for run in runs:
-        twin = seen.setdefault((run['arch'], size_of(run), run.get('tokens'), run['loss']), run['name'])
-        if twin != run['name']:
-            texts.append(f'{run["name"]} and {twin} have the same size and loss to the last digit: is one run counted twice?')
-    return texts + [f'{run["name"]}: {run["note"].rstrip(".")}.' for run in runs if run.get('note')]
 
 
 # ---- main ----
@@ -323,22 +331,24 @@ def write(path, data):
 
 
 def analyse(runs, bootstraps, seed, cautions=()):
-    """All results, as DESIGNed for scaling.json: laws, efficiency, l_nd, groups, runs, cautions."""
+    """All that scaling.json holds: laws, efficiency, l_nd, groups, runs, cautions."""
     unit = choose_unit(runs)
+    runs, left_out = best_rates(runs)
     grouped = group_runs(runs)
     groups = [fit_group(alike, members, seed) for alike, members in grouped]
     l_nd, notes = fit_l_nd(runs, bootstraps, seed)
     if not l_nd and not any(group['laws'] for group in groups):
-        most = max((len({size_of(r) for r in members if r['arch'] == arch}) for _, members in grouped for arch in {r['arch'] for r in members}))
-        fail(f'nothing to fit: among {count(len(runs), "run")} are at most {count(most, "model size")} of one architecture trained alike; a law needs 3'
-             + (f' (they differ in {differences(grouped)})' if len(grouped) > 1 else ''))
+        most = max(len({size_of(r) for r in members if r['arch'] == arch}) for _, members in grouped for arch in {r['arch'] for r in runs})
+        fail(f'nothing to fit: among {count(len(runs), "run")} are at most {count(most, "model size")} of one architecture trained '
+             'alike; a law needs 3' + (f' (they differ in {differences(grouped)})' if len(grouped) > 1 else ''))
     groups.sort(key=lambda group: -sum(len(forms[next(iter(forms))]['pure']['sizes']) for forms in group['laws'].values()))
-    texts = [*cautions, *cautions_on_runs(runs, grouped)]
+    texts = [*cautions, *([left_out] if left_out else []), *cautions_on_runs(runs, grouped, differences(grouped))]
     said = {}
     for number, group in enumerate(groups, 1):
         for text in group['cautions'] if group['laws'] or len(groups) == 1 else []:
             said.setdefault(text, []).append(str(number))
-    texts += [text if len(groups) == 1 else f'Group{"s" * (len(numbers) > 1)} {", ".join(numbers)}: {text}' for text, numbers in said.items()]
+    for text, numbers in said.items():
+        texts.append(text if len(groups) == 1 else f'Group{"s" * (len(numbers) > 1)} {", ".join(numbers)}: {text}')
     main_arch = max(l_nd, key=lambda arch: l_nd[arch]['runs'], default=None)
     return {'loss_unit': unit, 'laws': groups[0]['laws'], 'efficiency': groups[0]['efficiency'], 'l_nd': l_nd.get(main_arch),
             'l_nd_by_arch': l_nd, 'cautions': texts + notes, 'groups': groups, 'runs': runs}

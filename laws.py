@@ -71,7 +71,7 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
         gradient[stuck] = 0
         hessian *= ~stuck[:, :, None] & ~stuck[:, None, :]
         diagonal = np.einsum('bpp->bp', hessian)
-        hessian[:, range(P), range(P)] = diagonal * (1 + damping[live, None]) + stuck + 1e-12 * diagonal.max(1, keepdims=True) + 1e-300
+        hessian[:, range(P), range(P)] = diagonal * (1 + damping[live, None]) + stuck + 1e-12 * diagonal.max(1)[:, None] + 1e-300
         trial = np.clip(at + np.linalg.solve(hessian, gradient[..., None])[..., 0], low[live], high[live])
         new_prediction, new_jacobian = model(trial)
         new_cost = (weight[live] * huber(y[live] - new_prediction, delta)).sum(1)
@@ -80,7 +80,8 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
         idle[live] = np.where(slow, idle[live] + 1, 0)
         damping[live] = np.clip(damping[live] * np.where(better, 0.2, 10), 1e-7, 1e6)
         moved = live[better]
-        theta[moved], cost[moved], prediction[moved], jacobian[moved] = trial[better], new_cost[better], new_prediction[better], new_jacobian[better]
+        for array, new in ((theta, trial), (cost, new_cost), (prediction, new_prediction), (jacobian, new_jacobian)):
+            array[moved] = new[better]
         live = live[idle[live] < 6]
         if not len(live):
             break
@@ -108,7 +109,8 @@ def percentile_interval(values, probability):
 # ---- L(N), pure: log L = log a - alpha log N ----
 
 def line(x, y, weight_RN=1.0):
-    """Least squares y = intercept + slope x for each row of y (N or R, N) and of weights; (intercept_R, slope_R), nan where x does not vary."""
+    """Least squares y = intercept + slope x for each row of y (N or R, N) and of weights; (intercept_R, slope_R), nan if x does
+    not vary."""
     w, y = np.broadcast_arrays(weight_RN, np.atleast_2d(y)) if np.ndim(weight_RN) < 2 else (weight_RN, y)
     total = w.sum(1)
     mean_x, mean_y = w @ x / total, (w * y).sum(1) / total

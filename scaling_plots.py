@@ -17,9 +17,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 STYLE = {'gpt': ('#0072B2', 'o'), 'lstm': ('#D55E00', 's')}
 MORE = [('#009E73', '^'), ('#CC79A7', 'D'), ('#56B4E9', 'v'), ('#E69F00', 'P')]
-LOOK = {'font.size': 13, 'axes.titlesize': 14, 'axes.labelsize': 14, 'legend.fontsize': 11.5, 'axes.spines.top': False, 'axes.spines.right': False,
-        'axes.grid': True, 'grid.color': '#e4e4e4', 'grid.linewidth': 0.8, 'axes.axisbelow': True, 'legend.frameon': True, 'legend.framealpha': 0.85, 'legend.edgecolor': 'none', 'lines.solid_capstyle': 'round',
-        'axes.edgecolor': '#555555', 'mathtext.default': 'regular', 'figure.dpi': 100, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left'}
+LOOK = {'font.size': 13, 'axes.titlesize': 14, 'axes.labelsize': 14, 'legend.fontsize': 11.5, 'axes.titleweight': 'bold',
+        'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#555555',
+        'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#e4e4e4', 'grid.linewidth': 0.8, 'legend.framealpha': 0.85,
+        'legend.edgecolor': 'none', 'mathtext.default': 'regular'}
 AXES = {'total': 'parameters N, embeddings included', 'non_embedding': 'parameters N without embeddings and head'}
 ORIGINAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', 'original_study.csv')
 
@@ -30,7 +31,8 @@ def style(arch, archs):
 
 def log_ticks(axis, low, high, form, most=7):
     """Few round labels on a logarithmic axis, whatever its span."""
-    for steps in ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 3), (1,)):
+    for steps in ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 6, 8),
+                  (1, 2, 3, 5), (1, 3), (1,)):
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [s * 10.0 ** k for k in decades for s in steps if low <= s * 10.0 ** k <= high]
         if len(ticks) <= most:
@@ -59,9 +61,9 @@ def draw_scaling(result):
     """Figure of scaling.png: L(N) by total and non-embedding size with residuals; GPT against LSTM; the floor c; L(N, D)."""
     group = result['groups'][0]
     which = [w for w in AXES if any(w in forms for forms in group['laws'].values())]
-    lower = [panel for panel, there in ((draw_efficiency, group['efficiency'] and group['efficiency']['curve']),
-                                        (draw_floor, any(forms[which[0]]['offset']['profile'] for forms in group['laws'].values()) if which else False),
-                                        (draw_surface, result['l_nd']), (draw_frontier, result['l_nd'])) if there]
+    lower = [draw_efficiency] if group['efficiency'] and group['efficiency']['curve'] else []
+    lower += [draw_floor] if any(forms[which[0]]['offset']['profile'] for forms in group['laws'].values()) else []
+    lower += [draw_surface, draw_frontier] if result['l_nd'] else []
     heights = ([4.6, 1.3] if which else []) + [3.4] * math.ceil(len(lower) / 2)
     with plt.rc_context(LOOK):
         figure = plt.figure(figsize=(11, sum(heights) + 0.5 * len(heights) + 0.4), layout='constrained')
@@ -84,7 +86,8 @@ def key_to_reading(result):
     """Legend entries of what both panels of laws share."""
     def sign(label, look='', **more):
         return plt.Line2D([], [], linestyle=look or 'none', color='#444444', label=label, **more)
-    entries = [sign('law, 95% band', '-', lw=2.4), sign('beyond the data', '--', lw=1.3), sign('largest size', marker='o', ms=8.5, mfc='white', mew=2),
+    entries = [sign('law, 95% band', '-', lw=2.4), sign('beyond the data', '--', lw=1.3),
+               sign('largest size', marker='o', ms=8.5, mfc='white', mew=2),
                sign('the same, predicted from the others', marker='x', ms=9, mew=2.2)]
     if any('n_non_embedding' in run for run in result['runs']):
         entries.append(sign('slope of Kaplan et al. 2020: 0.076', ':', lw=1.6))
@@ -94,13 +97,13 @@ def key_to_reading(result):
 
 
 def draw_law(ax, strip, result, which):
-    """Points, law, 95% band, dashed beyond the data; the largest size hollow, with what the others predict for it; residuals below."""
+    """Points, law, 95% band, dashed beyond the data; the largest size hollow, with what the others predict; residuals below."""
     groups, laws_of = result['groups'], result['groups'][0]['laws']
     archs = [run['arch'] for run in result['runs']]
     sizes = [n for group in groups for forms in group['laws'].values() if which in forms for n in forms[which]['pure']['sizes']]
     losses = [run['loss'] for run in result['runs'] if any(run['name'] in g['runs'] for g in groups if g['laws'])]
     x_low, x_high = span(sizes, 0.13)
-    foretold = [fitted(f[which]['pure'])[-1] * (1 + f[which]['pure']['residuals'][-1]) * (1 + (f[which]['pure']['leave_largest_out_error'] or 0))
+    foretold = [observed(f[which]['pure'])[-1] * (1 + (f[which]['pure']['leave_largest_out_error'] or 0))
                 for f in laws_of.values() if which in f]
     y_low, y_high = span(losses + [v for v in foretold if min(losses) / 2 < v < max(losses)], 0.1)
     lines = sum(2 + f[which]['offset']['identified'] for f in laws_of.values() if which in f)
@@ -117,13 +120,13 @@ def draw_law(ax, strip, result, which):
                 if group is groups[0]:
                     continue
                 ax.plot(n, fitted(law), '-', color=colour, lw=1, alpha=0.5)
-                ax.plot(n, fitted(law) * (1 + np.array(law['residuals'])), marker, color=colour, alpha=0.35, ms=5, mew=0)
+                ax.plot(n, observed(law), marker, color=colour, alpha=0.35, ms=5, mew=0)
     for arch, forms in laws_of.items():
         if which not in forms:
             continue
         law, offset, (colour, marker) = forms[which]['pure'], forms[which]['offset'], style(arch, archs)
         n = np.array(law['sizes'])
-        seen = fitted(law) * (1 + np.array(law['residuals']))
+        seen = observed(law)
         inside, everywhere = np.geomspace(n.min(), n.max(), 60), np.geomspace(x_low, x_high, 120)
         if len(n) > 2:
             ax.fill_between(everywhere, *laws.band(law, everywhere), color=colour, alpha=0.12, lw=0)
@@ -167,6 +170,10 @@ def size_key(which):
 
 def fitted(law):
     return law['a'] * np.array(law['sizes']) ** -law['alpha']
+
+
+def observed(law):
+    return fitted(law) * (1 + np.array(law['residuals']))
 
 
 def references(ax, result, which, x_low, x_high):
@@ -223,7 +230,8 @@ def draw_efficiency(ax, result):
     ax.set(yscale='log', ylim=(low, high), xlabel=f'loss that both reach, {result["loss_unit"]}', ylabel='needed by LSTM / by GPT')
     ax.invert_xaxis()
     ratio, ends = first['common_slope_ratio'], first['ci']
-    ax.set_title('GPT or LSTM? ' + ('Not established' if not first['established'] else 'GPT needs less' if ratio > 1 else 'LSTM needs less'))
+    better = 'GPT' if ratio > 1 else 'LSTM'
+    ax.set_title('GPT or LSTM? ' + (f'{better} needs less' if first['established'] else 'Not established'))
     ax.text(0.02, 0.97, f'one slope for both: × {ratio:.2g} {interval(ends, 2)}', transform=ax.transAxes, va='top', fontsize=12)
     log_ticks(ax.yaxis, low, high, lambda v: f'{v:g}×', most=6)
     ax.legend(loc='lower right', fontsize=11)
@@ -243,7 +251,8 @@ def draw_floor(ax, result):
         ax.plot(c, np.where(p >= 0.05, alpha, np.nan), color=colour, lw=4, alpha=0.85, solid_capstyle='butt',
                 label=f'{spoken(arch)}: α {interval(law["alpha_ci"], 2)}' + ('' if law['identified'] else ', unidentified'))
         ax.plot(law['c'], law['alpha'], marker, color=colour, ms=9, mec='white', mew=1, clip_on=False, zorder=4)
-    ax.set(yscale='log', xlabel=f'floor c in L = a·N$^{{−α}}$ + c, {result["loss_unit"]}', ylabel='best exponent α', title='What a floor would do to α')
+    ax.set(yscale='log', xlabel=f'floor c in L = a·N$^{{−α}}$ + c, {result["loss_unit"]}', ylabel='best exponent α',
+           title='What a floor would do to α')
     low, high = ax.get_ylim()
     high = min(high, laws.ALPHA_MAX)
     ax.set_ylim(low, high * (high / low) ** 0.3)
@@ -264,7 +273,7 @@ def draw_surface(ax, result):
     distinct = np.unique(d)
     for value in distinct if len(distinct) <= 6 else np.geomspace(d.min(), d.max(), 5):
         ax.plot(x, frontier.predict(law, x, value), color=shade(value), lw=1.8, label=f'{short(value)} tokens')
-    ax.set(xscale='log', yscale='log', xlabel=f'parameters N ({law["size"].removeprefix("n_").replace("_", "-")})', ylabel=f'loss, {result["loss_unit"]}',
+    ax.set(xscale='log', yscale='log', xlabel=AXES[law['size'].removeprefix('n_')], ylabel=f'loss, {result["loss_unit"]}',
            title='L(N, D) = E + A/N$^α$ + B/D$^β$')
     low, high = span(loss, 0.12)
     high *= (high / low) ** 0.25
@@ -278,17 +287,17 @@ def draw_frontier(ax, result):
     """The best size and token count for a budget, with intervals; solid only where budget, N* and D* are within the data."""
     law = result['l_nd']
     rows = law['frontier']
-    c, n = (np.array([r[k] for r in rows]) for k in ('flops', 'n'))
-    d = np.array([r['d'] for r in rows])
+    c, n, d = (np.array([r[k] for r in rows]) for k in ('flops', 'n', 'd'))
     inside = np.array([not r['extrapolated'] for r in rows])
-    for values, key, colour, marker, name, exponent in ((n, 'n_ci', '#0072B2', 'o', 'N* parameters', 'n_exponent'), (d, 'd_ci', '#D55E00', 's', 'D* tokens', 'd_exponent')):
-        ends = np.array([r[key] for r in rows]).T
+    for values, key, colour, marker, name in ((n, 'n', '#0072B2', 'o', 'N* parameters'), (d, 'd', '#D55E00', 's', 'D* tokens')):
+        ends, exponent = np.array([r[key + '_ci'] for r in rows]).T, key + '_exponent'
         ax.fill_between(c, *ends, color=colour, alpha=0.15, lw=0)
         ax.plot(c, values, '--', color=colour, lw=1.4)
         ax.plot(c[inside], values[inside], '-', color=colour, marker=marker, ms=6, mec='white', lw=2.4,
                 label=f'{name} ~ C$^{{{law[exponent]:.2f}}}$ {interval(law["ci"][exponent], 2)}')
     low, high = span([*n, *d], 0.08)
-    ax.set(xscale='log', yscale='log', ylim=(low, high * (high / low) ** 0.25), xlabel='training compute C, FLOPs', title='Best use of compute')
+    ax.set(xscale='log', yscale='log', ylim=(low, high * (high / low) ** 0.25), xlabel='training compute C, FLOPs',
+           title='Best use of compute')
     log_ticks(ax.yaxis, low, high, short, most=6)
     ax.legend(loc='upper left')
 
@@ -304,7 +313,8 @@ def draw_training_curves(curves):
     ends = [loss for curve in curves.values() for _, loss in curve['val']]
     low, high = span(ends, 0.15)
     with plt.rc_context(LOOK):
-        figure, axes = plt.subplots(1, len(costs), figsize=(11, 5 + 0.3 * math.ceil(len(order) / 3)), sharey=True, layout='constrained', squeeze=False)
+        figure, axes = plt.subplots(1, len(costs), figsize=(11, 5 + 0.3 * math.ceil(len(order) / 3)), sharey=True, squeeze=False,
+                                    layout='constrained')
         for ax, cost in zip(axes[0], costs):
             for name in order:
                 curve = curves[name]
@@ -312,13 +322,13 @@ def draw_training_curves(curves):
                 colour = shades.get(curve['arch'], plt.get_cmap('Greys'))(0.35 + 0.6 * (same.index(name) + 1) / len(same))
                 per_token = curve['flops_per_token'] if cost == 'flops' else 1
                 for key, look in (('train', {'lw': 0.9, 'alpha': 0.45}),
-                                  ('val', {'lw': 2, 'marker': style(curve['arch'], archs)[1], 'ms': 6.5, 'mec': 'white', 'mew': 0.6, 'zorder': 3})):
+                                  ('val', {'lw': 2, 'marker': style(curve['arch'], archs)[1], 'ms': 6.5, 'mec': 'white', 'zorder': 3})):
                     x, y = np.array(curve[key] or [(np.nan, np.nan)]).T
                     label = f'{name} ({short(curve["n"])})' if key == 'val' and cost == 'tokens' else None
                     ax.plot(x * per_token, y, color=colour, label=label, **look)
             ax.set(xscale='log', yscale='log', ylim=(low, high), xlabel={'tokens': 'training tokens', 'flops': 'training FLOPs'}[cost])
-            log_ticks(ax.xaxis, *span([x * (c['flops_per_token'] if cost == 'flops' else 1) for c in curves.values() for x, _ in c['train'] + c['val']], 0.05),
-                      short if cost == 'tokens' else lambda v: f'$10^{{{math.log10(v):.0f}}}$' if math.log10(v) % 1 == 0 else f'{v:.0e}', most=6)
+            if cost == 'tokens':
+                log_ticks(ax.xaxis, *ax.get_xlim(), short, most=6)
         axes[0][0].set(ylabel='loss, nats per token', title='Training curves')
         log_ticks(axes[0][0].yaxis, low, high, lambda v: f'{v:g}')
         figure.legend(loc='outside lower center', ncols=3, title='thick, marked: validation; thin: training batches', title_fontsize=12)

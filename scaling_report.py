@@ -69,8 +69,29 @@ def efficiency_cautions(result):
     return [f'An efficiency advantage of GPT or LSTM is not established: {why}.']
 
 
+def cautions_on_runs(runs, groups, difference):
+    """What a reader must know of the runs before any law; `difference`: what differs between the groups, in words."""
+    texts = []
+    if len(groups) > 1:
+        texts.append(f'The {len(runs)} runs differ in {difference}: {len(groups)} groups, each fitted by itself, never together.')
+    if any(run.get('decayed') == 'no' for run in runs):
+        names = [run['name'] for run in runs if run.get('decayed') == 'no']
+        texts.append(f'The learning rate has not come down in {", ".join(names)}: such a loss is above what the run would end at.')
+    if not all('tokens' in run for run in runs):
+        texts.append('Some runs do not say on how many tokens they were trained; a law holds only if all saw the same.')
+    seen = {}
+    for run in runs:
+        twin = seen.setdefault((run['arch'], run.get('n_total'), run.get('tokens'), run['loss']), run['name'])
+        if twin != run['name']:
+            texts.append(f'{run["name"]} and {twin} have the same size and loss to the last digit: is one run counted twice?')
+    return texts + [f'{run["name"]}: {run["note"].rstrip(".")}.' for run in runs if run.get('note')]
+
+
+# ---- report ----
+
 def table(header, rows):
-    return '\n'.join(['| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header)] + ['| ' + ' | '.join(map(str, row)) + ' |' for row in rows])
+    lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in [header, *rows]]
+    return '\n'.join([lines[0], '|' + '---|' * len(header), *lines[1:]])
 
 
 def law_row(arch, which, form, law):
@@ -89,21 +110,23 @@ def report(result, unit):
     lines += [f'- {text}' for text in result['cautions']] or ['- none']
     for number, group in enumerate(result['groups'], 1):
         shared = '; '.join(f'{key} {value}' for key, value in group['conditions'].items())
-        lines += ['', f'## Group {number}' if len(result['groups']) > 1 else '## Laws', ''] + ([f'Alike in all runs: {shared}.', ''] if shared else [])
+        lines += ['', f'## Group {number}' if len(result['groups']) > 1 else '## Laws', '']
+        lines += [f'Alike in all runs: {shared}.', ''] if shared else []
         rows = [law_row(arch, which, form, law) for arch, by_size in group['laws'].items()
                 for which, forms in by_size.items() for form, law in forms.items()]
         if rows:
-            lines.append(table(['', 'N', 'law', 'sizes', 'α', '95% interval', 'bootstrap', 'a', 'c', 'largest size, predicted from the others'], rows))
+            lines.append(table(['', 'N', 'law', 'sizes', 'α', '95% interval', 'bootstrap', 'a', 'c',
+                                'largest size, predicted from the others'], rows))
         else:
             lines.append('No law: ' + ' '.join(group['cautions']))
         if group['efficiency']:
             lines += ['', *efficiency_lines(group['efficiency'])]
     if result['laws']:
-        lines += ['', 'Intervals: t for the pure law, profile-F with a floor; bootstrap: sizes resampled. Last column: (predicted − seen) / seen with '
-                  'the 95% interval of a new point.']
+        lines += ['', 'Intervals: t for the pure law, profile-F with a floor; bootstrap: sizes resampled. Last column: (predicted − seen) / '
+                  'seen with the 95% interval of a new point.']
     for arch, law in result['l_nd_by_arch'].items():
         lines += ['', *l_nd_lines(arch, law)]
-    lines += ['', f'## Runs (loss in {unit})', '', runs_table(result['runs'])]
+    lines += ['', f'## Runs (loss in {unit})', '', runs_table(result)]
     return '\n'.join(lines) + '\n'
 
 
@@ -112,7 +135,8 @@ def headline(result):
     for arch, by_size in result['laws'].items():
         which, law = next(iter(by_size.items()))
         law = law['pure']
-        text = f'**{spoken(arch)}: L = {law["a"]:.4g}·N^-{law["alpha"]:.3f}**, α {law["alpha"]:.3f} {interval(law["alpha_ci"])} over {len(law["sizes"])} sizes ({spoken(which)} N)'
+        text = (f'**{spoken(arch)}: L = {law["a"]:.4g}·N^-{law["alpha"]:.3f}**, α {law["alpha"]:.3f} {interval(law["alpha_ci"])} over '
+                f'{len(law["sizes"])} sizes ({spoken(which)} N)')
         if not law['identified']:
             text += ', unidentified'
         if law['leave_largest_out_error'] is not None:
@@ -120,8 +144,8 @@ def headline(result):
                      f'(95% interval of such an error {interval(law["leave_largest_out_interval"], percent=True)})')
         parts.append(text + '.')
     for arch, law in result['l_nd_by_arch'].items():
-        parts.append(f'**{spoken(arch)}: L = {law["E"]:.3g} + {law["A"]:.3g}/N^{law["alpha"]:.3f} + {law["B"]:.3g}/D^{law["beta"]:.3f}** over {law["runs"]} '
-                     f'points, α {interval(law["ci"]["alpha"])}, β {interval(law["ci"]["beta"])}.')
+        parts.append(f'**{spoken(arch)}: L = {law["E"]:.3g} + {law["A"]:.3g}/N^{law["alpha"]:.3f} + {law["B"]:.3g}/D^{law["beta"]:.3f}** over '
+                     f'{law["runs"]} points, α {interval(law["ci"]["alpha"])}, β {interval(law["ci"]["beta"])}.')
     return '\n\n'.join(parts)
 
 
@@ -133,28 +157,42 @@ def efficiency_lines(efficiency):
              ' '.join(f'{c["ratio"]:.2f} at {c["loss"]:.3f}' + ('' if c is e['curve'][-1] else ',') for c in (e['curve'][0], e['curve'][-1]))
              if e['curve'] else '–'] for key, e in efficiency['by'].items()]
     return ['### LSTM against GPT: how much more of it the LSTM needs for the same loss', '',
-            table(['of what', 'equal slopes, p', 'ratio at a common slope', '95% interval', 'advantage', 'ratio with a slope each, over the common range'], rows)]
+            table(['of what', 'equal slopes, p', 'ratio at a common slope', '95% interval', 'advantage',
+                   'ratio with a slope each, over the common range'], rows)]
 
 
 def l_nd_lines(arch, law):
-    words = {'E': 'E', 'A': 'A', 'B': 'B', 'alpha': 'α', 'beta': 'β', 'n_exponent': 'N* ~ C^', 'd_exponent': 'D* ~ C^', 'loss_exponent': 'L − E ~ C^-'}
+    words = {'E': 'E', 'A': 'A', 'B': 'B', 'alpha': 'α', 'beta': 'β', 'n_exponent': 'N* ~ C^', 'd_exponent': 'D* ~ C^',
+             'loss_exponent': 'L − E ~ C^-'}
     rows = [[word, f'{law[key]:.4g}', interval(law['ci'][key], '.4g')] for key, word in words.items()]
     best = [[f'{r["flops"]:.2g}' + (' (beyond the data)' if r['extrapolated'] else ''),
              *(f'{short(r[key])} [{", ".join(short(v) for v in r[key + "_ci"])}]' for key in ('n', 'd')),
              f'{r["loss"]:.3f} {interval(r["loss_ci"])}'] for r in law['frontier'][::2]]
-    return [f'## {spoken(arch)}: L(N, D) = E + A/N^α + B/D^β ({law["runs"]} points, {law["size"]}, objective {law["objective"]:.4g})', '',
+    return [f'## {spoken(arch)}: L(N, D) = E + A/N^α + B/D^β', '',
+            f'{law["runs"]} points, N is {law["size"]}, objective {law["objective"]:.4g}.', '',
             table(['', 'value', '95% interval (bootstrap)'], rows), '',
             f'Best use of C = {law["flops_per_n_d"]:.3g}·N·D training FLOPs:', '', table(['C', 'N*', 'D*', 'L'], best)]
 
 
-def runs_table(runs):
-    columns = [('name', 'run'), ('arch', 'arch'), ('n_total', 'N total'), ('n_non_embedding', 'N non-embedding'), ('tokens', 'tokens'), ('seed', 'seed'),
-               ('loss', 'loss'), ('loss_per_token', 'per token')]
+def runs_table(result):
+    """The runs, and how far each is off its group's pure law (of its first kind of size)."""
+    columns = [('name', 'run'), ('arch', 'arch'), ('n_total', 'N total'), ('n_non_embedding', 'N non-embedding'), ('tokens', 'tokens'),
+               ('learning_rate', 'rate'), ('seed', 'seed'), ('loss', 'loss'), ('loss_per_token', 'per token')]
+    runs = result['runs']
     columns = [c for c in columns if any(c[0] in run for run in runs)]
     if all(run.get('loss_per_token', run['loss']) == run['loss'] for run in runs):
         columns = [c for c in columns if c[0] != 'loss_per_token']
 
     def cell(run, key):
         value = run.get(key, '–')
-        return value if isinstance(value, str) or key == 'seed' else f'{value:.4f}' if 'loss' in key else f'{value:,.0f}'
-    return table([title for _, title in columns], [[cell(run, key) for key, _ in columns] for run in runs])
+        return (value if isinstance(value, str) or key == 'seed' else f'{value:g}' if key == 'learning_rate' else
+                f'{value:.4f}' if 'loss' in key else f'{value:,.0f}')
+
+    def off(run):
+        law = next((g['laws'][run['arch']] for g in result['groups'] if run['name'] in g['runs'] and run['arch'] in g['laws']), None)
+        if law is None:
+            return '–'
+        which, forms = next(iter(law.items()))
+        return f'{run["loss"] / (forms["pure"]["a"] * run["n_" + which] ** -forms["pure"]["alpha"]) - 1:+.1%}'
+    return table([title for _, title in columns] + ['off the pure law'],
+                 [[*(cell(run, key) for key, _ in columns), off(run)] for run in runs])

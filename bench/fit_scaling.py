@@ -71,14 +71,16 @@ def main():
             line(f'{arch}, {which}: alpha, 95% interval, largest size predicted from the others',
                  f'{pure["alpha"]:.4f} [{pure["alpha_ci"][0]:.3f}, {pure["alpha_ci"][1]:.3f}] {pure["leave_largest_out_error"]:+.1%}')
             line(f'{arch}, {which}, with a floor', 'identified' if offset['identified'] else f'unidentified {offset["alpha_ci"]}')
+    ratio = result['efficiency']
     line('efficiency at a common slope, 95% interval, established',
-         f'{result["efficiency"]["common_slope_ratio"]:.2f} {[round(v, 2) for v in result["efficiency"]["ci"]]} {result["efficiency"]["established"]}')
+         f'{ratio["common_slope_ratio"]:.2f} {[round(v, 2) for v in ratio["ci"]]} {ratio["established"]}')
 
     print(f'\nShare of 95% intervals that hold the truth, {repetitions} data sets, 2% noise, seed {settings.seed}')
     for sizes in (5, 8):
         n = np.geomspace(1e6, 1e8, sizes)
         inside = {'pure: alpha, t-interval': 0, 'pure: alpha, bootstrap of the sizes': 0, 'pure: largest size from the others': 0,
-                  'floor: alpha, profile-F': 0, 'floor: c, profile-F': 0, 'GPT against LSTM: common-slope ratio': 0, 'a straight law is flagged': 0}
+                  'floor: alpha, profile-F': 0, 'floor: c, profile-F': 0, 'GPT against LSTM: common-slope ratio': 0,
+                  'a straight law is flagged': 0}
         for _ in range(repetitions):
             noise = np.exp(0.02 * rng.normal(size=(3, sizes)))
             pure = laws.fit_pure(n, 5 * n ** -0.16 * noise[0])
@@ -86,8 +88,9 @@ def main():
             ratio = laws.efficiency(n, 5 * n ** -0.16 * noise[0], n, 5 * (n / 2) ** -0.16 * noise[2], points=0)['ci']
             low, high = pure['leave_largest_out_interval']
             tests = laws.diagnose(n, 5 * n ** -0.16 * noise[0], laws.fit_offset_point(n, 5 * n ** -0.16 * noise[0])['ssr'])
-            for key, hit in zip(inside, (holds(pure['alpha_ci'], 0.16), holds(pure['alpha_ci_bootstrap'], 0.16), low <= 0 <= high,
-                                         holds(offset['alpha_ci'], 0.35), holds(offset['c_ci'], 0.3), holds(ratio, 2.0), bool(tests['flags']))):
+            hits = (holds(pure['alpha_ci'], 0.16), holds(pure['alpha_ci_bootstrap'], 0.16), low <= 0 <= high,
+                    holds(offset['alpha_ci'], 0.35), holds(offset['c_ci'], 0.3), holds(ratio, 2.0), bool(tests['flags']))
+            for key, hit in zip(inside, hits):
                 inside[key] += hit
         for key, hits in inside.items():
             line(f'{sizes} sizes, {key}', f'{hits / repetitions:.1%}')

@@ -283,6 +283,14 @@ def test_seeds_of_one_size_count_as_one_point(tmp_path):
     assert law['alpha'] == pytest.approx(alone['alpha']) and law['alpha_ci'] == pytest.approx(alone['alpha_ci'])
 
 
+def test_of_a_learning_rate_sweep_the_best_rate_counts(tmp_path):
+    loss = 5 * SIZES ** -0.16
+    rows = rows_of(loss, extra=(1e-3,)) + [('slow', 'gpt', SIZES[1], SIZES[1] / 2, 1e8, 1.3 * loss[1], 1e-4)]
+    result = analyse(write_table(tmp_path / 'points.csv', rows, 'name,arch,n_total,n_non_embedding,tokens,loss,learning_rate'))
+    assert result['laws']['gpt']['total']['pure']['alpha'] == pytest.approx(0.16) and len(result['runs']) == 5
+    assert any('another learning rate did better' in text and 'slow' in text for text in result['cautions'])
+
+
 def test_missing_column_disables_only_what_needs_it(tmp_path):
     rows = [(n, loss) for n, loss in zip(SIZES, straight(np.random.default_rng(0)))]
     result = analyse(write_table(tmp_path / 'points.csv', rows, 'n_non_embedding,loss'))
@@ -328,7 +336,7 @@ def write_checkpoint(folder, arch, n, loss, tokens=1_638_400, steps=100, val=Tru
         history += [{'step': step, 'tokens': step * tokens // 100, 'loss': loss * 100 / step, 'lr': 1e-3, 'time_s': step * n / 1e7},
                     {'step': step, 'tokens': step * tokens // 100, 'time_s': step * n / 1e7, 'val': {**(val or {}), 'loss': loss * 100 / step}}]
     train = {'seed': 1, 'batch_size': 64, 'optimizer': 'adamw', 'schedule': 'cosine', 'learning_rate': 1e-3, 'device': 'cpu', 'dtype': 'bf16',
-             'ranks': 1} | change
+             'ranks': 1, 'weight_decay': 0.1, 'init': 'width'} | change
     meta = {'vocab_size': 1000, 'tokenizer': {'kind': 'bpe', 'hash': '0123456789abcdef', 'tune': 999},
             'splits': {'train': {'tokens': 2_000_000}, 'val': {'tunes': 90, 'tokens': 9000, 'notes': 7000, 'characters': 30000}}}
     folder.mkdir(parents=True)
