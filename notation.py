@@ -3,6 +3,8 @@
     text = encode(music)                 # Music (music.py) -> text
     music = decode(text)                 # text -> Music; raises NotationError with line and reason
 
+    python notation.py in.mid out.abc    # and back: in.abc out.mid; these files are conventional ABC, see below
+
     L:1/8                                length 1 is an eighth note; always this line
     M:4/4                                meter
     Q:1/4=120                            quarters per minute
@@ -34,7 +36,9 @@ The reader asks for all of this except the order within chords, and is lenient i
 tie that finds no note ends at the barline, of two overlapping notes of one pitch and voice the earlier one ends where the
 later one starts (of two at one onset the longer one stays), and a cell may hold rests only.
 """
+import os
 import re
+import sys
 from fractions import Fraction
 from functools import cache
 
@@ -329,3 +333,45 @@ def without_overlaps(spans):
     notes = [(onset, end - onset, pitch, voice) for (voice, pitch), line in latest.items() for onset, end in line]
     notes = np.array(notes, np.int32).reshape(-1, 4)
     return notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
+
+
+def main(paths):
+    """`notation.py in.mid out.abc` and `notation.py in.abc out.mid`: a MIDI file and conventional ABC. A book's tunes are numbered."""
+    from abcfile import write_abc
+    from configurator import fail
+    from midi import read_midi, write_midi
+    from quantise import MidiError
+    from tunebook import read_abc
+    kinds = [os.path.splitext(path)[1].lower() for path in paths]
+    if len(paths) != 2 or kinds not in (['.mid', '.abc'], ['.midi', '.abc'], ['.abc', '.mid']):
+        fail('usage: python notation.py in.mid out.abc, or python notation.py in.abc out.mid')
+    source, target = paths
+    try:
+        if kinds[1] == '.abc':
+            music, _ = read_midi(source)
+            temporary = target + '.tmp'
+            with open(temporary, 'w') as f:
+                f.write(write_abc(music, title=os.path.splitext(os.path.basename(source))[0]))
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, target)
+            return print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
+        with open(source, encoding='utf-8', errors='replace') as f:
+            tunes = list(read_abc(f.read()))
+        good = [(title, music) for title, music, _ in tunes if music is not None]
+        for i, (title, music) in enumerate(good, 1):
+            path = target if len(good) == 1 else f'{os.path.splitext(target)[0]}-{i}.mid'
+            write_midi(music, path)
+            print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
+        for title, _, reason in (t for t in tunes if t[1] is None):
+            print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
+        if not good:
+            fail(f'{source}: no tune that can be read')
+    except OSError as e:
+        fail(f'{e.filename}: {e.strerror}')
+    except MidiError as e:
+        fail(f'{source}: {e}')
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

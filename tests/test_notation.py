@@ -1,10 +1,15 @@
 """notation.py: what is encoded is decoded, for any music; what is not in the notation is refused with line and reason."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from music import KEYS, Music, Voice, bar_length, bar_starts
+from conftest import ROOT
 from notation import LENGTH, UNITS_OF, NotationError, decode, encode, pitches, spelling, without_overlaps
 
 
@@ -129,3 +134,18 @@ def test_sampled_slips_are_read_leniently():
 def test_events_off_the_barlines_are_refused():
     with pytest.raises(ValueError, match='barline'):
         encode(Music(np.array([[0, 500, 60, 0]], np.int32), [Voice()], tempos=[(0, 100), (50, 120)]))
+
+
+def test_the_codec_stands_alone_on_the_command_line(tmp_path):
+    from midi import read_midi, write_midi
+    run = lambda *args: subprocess.run([sys.executable, os.path.join(ROOT, 'notation.py'), *map(str, args)], capture_output=True, text=True)
+    music = Music(np.array([[0, 12, 60, 0], [12, 36, 64, 0], [0, 96, 36, 1]], np.int32), [Voice(40), Voice(0, True)])
+    write_midi(music, tmp_path / 'a.mid')
+    assert run(tmp_path / 'a.mid', tmp_path / 'a.abc').returncode == 0
+    assert run(tmp_path / 'a.abc', tmp_path / 'b.mid').returncode == 0
+    assert same(read_midi(str(tmp_path / 'a.mid'))[0], read_midi(str(tmp_path / 'b.mid'))[0])
+    (tmp_path / 'bad.mid').write_bytes(b'no music')
+    for args, message in (((), 'usage'), (('x.mid', 'y.abc'), 'x.mid'), ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
+        done = run(*args)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
+    assert sorted(os.listdir(tmp_path)) == ['a.abc', 'a.mid', 'b.mid', 'bad.mid']
