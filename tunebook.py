@@ -16,7 +16,7 @@ from functools import lru_cache
 import notation
 from music import UNITS
 from notation import FIFTHS
-from unfold import MAX_BARS, TICKS, AbcError, Bar, play
+from unfold import TICKS, AbcError, Bar, play
 
 WHOLE = 4 * UNITS * TICKS           # ticks of a whole note
 MODES = {'': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5, 'lyd': -1}    # fifths below major
@@ -26,18 +26,19 @@ ALTER = {'^': 1, '^^': 2, '_': -1, '__': -2, '=': 0}
 TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}            # (5, (7 and (9: in the time of 2, in compound meters of 3
 
 TOKEN = re.compile(r'''
-    \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
-  | (?P<bar>\.?(?::*\[?\|[|\]:]*|::+|^:))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
+    (?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})
+  | [\s`\\)~.$*]
+  | \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
+  | (?P<bar>(?::*\[?\|[|\]:]*|::+|^:))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
   | (?:\[|^)\s*(?P<lone_ending>\d[\d,.-]*)
   | "[^"]*" | \{[^}]*\} | ![\w.,<>()+'~:/]+! | \+[a-z]+\+
-  | \((?P<p>[1-9])(?::(?P<q>\d*))?(?::(?P<r>\d*))?
-  | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]*)
-  | (?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)
-  | (?P<bars>[ZX]\d*)
-  | (?P<broken>>+|<+) | (?P<tie>-) | (?P<overlay>&)
-  | y[\d/]* | [\s`\\()~.$*!] | [H-Wh-w] | =(?:20)?$          # the last: quoted-printable left-overs
+  | \((?P<p>[1-9])(?::(?P<q>[1-9]?))?(?::(?P<r>[1-9]\d?|))?
+  | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]{0,9})
+  | (?P<bars>[ZX]\d{0,3})
+  | (?P<broken>>{1,9}|<{1,9}) | (?P<tie>-) | (?P<overlay>&)
+  | [(!] | y[\d/]* | [H-Wh-w] | =(?:20)?$                     # the last: quoted-printable left-overs
 ''', re.X)
-MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]*)\s*(?P<tie>-?)
+MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})\s*(?P<tie>-?)
   | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
 
 
@@ -79,7 +80,7 @@ class Line:
 
     def barline(self, mark, ending, tempo):
         """Close the bar at `mark`; an empty bar (two marks in a row, a mark at the start) only hands its marks on."""
-        mark = mark.lstrip('.').replace('[|]', '|' if ':' not in mark else '')      # an invisible barline
+        mark = mark.replace('[|]', '|' if ':' not in mark else '')      # an invisible barline
         both = mark.strip(':') == '' or mark == '|:|'                               # ::
         ends = len(mark) // 2 if both else len(mark) - len(mark.lstrip(':'))
         starts = both or mark.endswith(':')
@@ -157,7 +158,9 @@ class Tune:
         self.program, self.is_drum, self.shift, self.propagate = 0, False, 0, 'pitch'
         self.unit, self.meter, self.tempo, self.order = None, (4, 4), 120, ''
         self.key, self.signature = (0, 'major'), {}
-        self.voices, self.staves, self.line, self.in_body = {}, {}, None, False
+        self.voices, self.staves, self.in_body = {}, {}, False
+        self.line = None                # the voice that the body is at
+        self.declared = None            # the voice that the header is at
 
     def read(self, lines):
         for line in lines:
@@ -177,14 +180,15 @@ class Tune:
 
     def directive(self, words):
         """%%MIDI and propagate-accidentals; everything else is layout."""
-        here = self.line or self
+        here = self.line or self.declared or self
         if words[0] in ('score', 'staves'):
             for staff in re.findall(r'\(([^()]*)\)', ' '.join(words)):
                 self.staves.update(dict.fromkeys(staff.split(), staff.split()[0]) if staff.split() else {})
         elif words[0] == 'propagate-accidentals':
-            here.propagate = words[1]
+            for line in (self, *self.voices.values()) if self.line is None else (self.line,):
+                line.propagate = words[1]
         elif words[0] == 'MIDI' and words[1] == 'program':
-            here.program = max(0, min(127, int(next((w for w in reversed(words) if w.isdigit()), 0))))
+            here.program = min(127, int(next((w for w in reversed(words) if re.fullmatch(r'\d{1,3}', w)), 0)))
         elif words[0] == 'MIDI' and words[1] == 'channel':
             here.is_drum = words[2] == '10'
         elif words[0] == 'MIDI' and words[1] in ('transpose', 'rtranspose'):
@@ -195,14 +199,16 @@ class Tune:
         here = self.line or self
         if letter == 'K':
             here.key, here.signature = key_of(value, here)
+            here.shift = shift_of(value, here.shift)
             if not self.in_body:
                 self.in_body = True
                 if self.unit is None:
                     self.unit = WHOLE // (16 if self.meter and 4 * self.meter[0] < 3 * self.meter[1] else 8)
-                for name in self.voices:                # declared before K:
-                    self.voices[name].__init__(name, self)
+                for line in self.voices.values():       # declared before K:
+                    line.unit, line.meter, line.key, line.signature = self.unit, self.meter, self.key, self.signature
+                    line.bar = Bar(line.meter, line.key, self.tempo)
         elif letter == 'L':
-            if not re.fullmatch(r'\d+(/\d+)?', value.replace(' ', '')):
+            if not re.fullmatch(r'\d{1,4}(/\d{1,4})?', value.replace(' ', '')):
                 raise AbcError('L: not understood')
             here.unit = length_of(value.replace(' ', ''), WHOLE)
         elif letter == 'M':
@@ -210,7 +216,7 @@ class Tune:
         elif letter == 'Q':
             self.tempo = tempo_of(value, here.unit or WHOLE // 8, self.tempo)
         elif letter == 'P' and self.in_body:
-            for line in self.voices.values() or [self.voice('1')]:
+            for line in list(self.voices.values()) or [self.voice('1')]:
                 line.barline('||', '', self.tempo)
                 line.bar.part = value.strip()
         elif letter == 'P':
@@ -224,37 +230,39 @@ class Tune:
         """Go to the voice that a V: field names, a new one if need be; return it."""
         name, _, properties = value.strip().partition(' ')
         line = self.voices.setdefault(name, Line(name, self))
-        for what, number in re.findall(r'\b(octave|transpose)\s*=\s*(-?\d+)', properties):
-            line.shift = int(number) * (12 if what == 'octave' else 1)
+        line.shift = shift_of(properties, line.shift)
         if self.in_body:
             self.line = line
+        else:
+            self.declared = line
         return line
 
     def scan(self, text):
         """A line of music."""
-        line = self.line or self.voice('1')
+        line = self.line or self.voice(next(iter(self.voices), '1'))
         at = 0
         while at < len(text):
             token = TOKEN.match(text, at)
             if not token:
                 raise AbcError(f'sign {text[at]!r} not understood')
-            at = token.end()
-            kind = token.lastgroup
-            if token['field']:
-                self.field(token['field'], token['value'].strip())
-                line = self.line
-            elif token['bar']:
-                line.barline(token['bar'], token['ending'], self.tempo)
-            elif token['lone_ending']:
-                line.barline('|', token['lone_ending'], self.tempo)
-            elif token['note']:
+            at, kind = token.end(), token.lastgroup             # kind: the last group that took part in the match
+            if kind == 'length':
                 length = length_of(token['length'], line.unit)
                 line.add([(token['note'], length, False)], length)
-            elif token['chord'] is not None:
+            elif kind is None:
+                continue
+            elif kind == 'value':
+                self.field(token['field'], token['value'].strip())
+                line = self.line
+            elif kind in ('bar', 'ending'):
+                line.barline(token['bar'], token['ending'], self.tempo)
+            elif kind == 'lone_ending':
+                line.barline('|', token['lone_ending'], self.tempo)
+            elif kind == 'chord_length':
                 self.chord(token['chord'], length_of(token['chord_length'], line.unit))
-            elif token['bars']:
+            elif kind == 'bars':
                 self.rest(token['bars'], text[at:])
-            elif token['p']:
+            elif kind in 'pqr':
                 p, compound = int(token['p']), line.meter and line.meter[0] % 3 == 0 and line.meter[0] > 3
                 q = int(token['q'] or TUPLET_TIME.get(p, 3 if compound else 2))
                 line.tuplets.append([p, q, int(token['r'] or p)])
@@ -284,7 +292,7 @@ class Tune:
         line, count = self.line, int(text[1:] or 1)
         if any(line.bar.layers) or re.match(r'\s*[^\s|:\[]', rest_of_line):
             return line.add([], line.unit * count)
-        if not line.meter or count > MAX_BARS:
+        if not line.meter:
             raise AbcError('rest of whole bars in free meter')
         for i in range(count):
             if i:
@@ -296,7 +304,7 @@ class Tune:
 def passes(text):
     """'1,3-4.' -> {1, 3, 4}"""
     numbers = set()
-    for first, last in re.findall(r'(\d+)(?:-(\d+))?', text):
+    for first, last in re.findall(r'(\d{1,3})(?:-(\d{1,3}))?', text):
         numbers |= set(range(int(first), min(int(last or first), int(first) + 99) + 1))
     return frozenset(numbers)
 
@@ -320,6 +328,13 @@ def scaled(ticks, times, parts):
     return ticks
 
 
+def shift_of(text, shift):
+    """Semitones by which octave=, transpose= and clefs such as treble-8 in a V: or K: field move the notes; `shift` if there are none."""
+    found = re.findall(r'\b(octave|transpose)\s*=\s*(-?\d{1,2})\b', text) + re.findall(r'\b(treble|bass|alto|tenor)\d?([+-])8', text)
+    scale = {'octave': 12, 'transpose': 1}
+    return sum(int(n) * scale[what] if what in scale else int(n + '12') for what, n in found) if found else shift
+
+
 def meter_of(text):
     """M: field -> (numerator, denominator), or None for free meter."""
     text = re.sub(r'["\s()]', '', text)
@@ -327,7 +342,7 @@ def meter_of(text):
         return None
     if text in ('C', 'c', 'C|', 'c|'):
         return (4, 4) if len(text) == 1 else (2, 2)
-    match = re.fullmatch(r'(\d+(?:\+\d+)*)/(\d+)', text)
+    match = re.fullmatch(r'(\d{1,3}(?:\+\d{1,3})*)/(\d{1,3})', text)
     if not match:
         raise AbcError('M: not understood')
     try:
@@ -339,7 +354,7 @@ def meter_of(text):
 def tempo_of(text, unit, former):
     """Q: field -> quarters a minute. '1/4=120', '"Slow" 3/8=60', 'C3=80' and '120' (unit lengths a minute); words alone change nothing."""
     text = re.sub(r'"[^"]*"', '', text).replace(' ', '')
-    match = re.fullmatch(r'(?:(\d+(?:/\d+)(?:\+\d+/\d+)*)=|(C\d*)=)?(\d+)', text.replace('1/4.', '3/8'))
+    match = re.fullmatch(r'(?:(\d{1,4}/\d{1,4}(?:\+\d{1,4}/\d{1,4})*)=|(C\d{0,4})=)?(\d{1,5})', text.replace('1/4.', '3/8'))
     if not match:
         return former
     lengths = match[1].split('+') if match[1] else [(match[2] or 'C')[1:]]

@@ -94,8 +94,8 @@ def part_labels(order):
     """'(AB)2C.A3' -> list of labels; none if the text is something else."""
     text, nested = re.sub(r'[\s.]', '', order), True
     while nested and len(text) < MAX_BARS:
-        text, nested = re.subn(r'\(([A-Z\d]*)\)(\d*)', lambda m: m[1] * int(m[2] or 1), text)
-    text = re.sub(r'([A-Z])(\d{1,3})', lambda m: m[1] * int(m[2]), text)
+        text, nested = re.subn(r'\(([A-Z\d]*)\)(\d{0,2})', lambda m: m[1] * int(m[2] or 1), text)
+    text = re.sub(r'([A-Z])(\d{1,2})', lambda m: m[1] * int(m[2]), text)
     return list(text) if re.fullmatch('[A-Z]+', text) and len(text) < MAX_BARS else []
 
 
