@@ -1,0 +1,420 @@
+"""train.py and what it is made of: exact epochs, bit-equal resumption, ranks, evaluation, checkpoints, mistakes."""
+import errno
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import checkpoint as checkpoint_module
+import train
+from conftest import ROOT
+from loader import batch, micro_batches, n_windows
+from lstm import LSTM, LSTMConfig
+from model import GPT, GPTConfig
+from optim import lr_factor, make_optimizers, update
+
+torch.set_num_threads(1)
+VOCAB, TOKENS = 32, 1100        # 68 windows of 16
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp('data'))
+
+
+def write_data(folder, sizes=(TOKENS, 250, 77), top=VOCAB):
+    """A prepared folder of tokens that count up modulo the vocabulary, with a random jump now and then: learnable."""
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, n in zip(('train', 'val', 'test'), sizes):
+        ids = np.cumsum(np.where(rng.random(n) < 0.1, rng.integers(0, top, n), 1)) % top
+        ids.astype(np.uint16).tofile(folder / f'{split}.bin')
+        splits[split] = {'tunes': 1, 'tokens': n, 'characters': 3 * n, 'notes': n // 2, 'bars': n // 8}
+    (folder / 'meta.json').write_text(json.dumps(
+        {'vocab_size': VOCAB, 'tokenizer': {'kind': 'char', 'hash': 'abc', 'tune': 0}, 'splits': splits}))
+    (folder / 'tokenizer.json').write_text('{"a tokenizer": "as text"}')
+    return str(folder)
+
+
+TINY = ['--block_size=16', '--n_layer=2', '--n_head=2', '--n_embd=16', '--hidden_size=16', '--batch_size=4', '--log_interval=1',
+        '--learning_rate=3e-3', '--device=cpu', '--dtype=fp32', '--compile=False', '--max_tokens=640']     # 10 steps
+
+
+def run(monkeypatch, data, out, *options):
+    """train.py in this process; its checkpoint."""
+    monkeypatch.setattr(sys, 'argv', ['train.py', f'--data_dir={data}', f'--out_dir={out}', *TINY, *options])
+    train.main()
+    return load(out)
+
+
+def load(out, name='ckpt.pt'):
+    return torch.load(os.path.join(out, name), map_location='cpu', weights_only=True)
+
+
+def assert_same_run(a, b):
+    """Weights, optimiser state, scaler and every logged value but times and memory are bit for bit the same."""
+    def flat(x, path=''):
+        if isinstance(x, dict):
+            return {k: v for key, value in x.items() for k, v in flat(value, f'{path}.{key}').items()}
+        if isinstance(x, list):
+            return {k: v for i, value in enumerate(x) for k, v in flat(value, f'{path}.{i}').items()}
+        return {path: x}
+    for part in ('model', 'optimizer', 'scaler', 'history', 'val', 'step', 'tokens', 'skipped'):
+        one, two = flat(a[part]), flat(b[part])
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            if key.split('.')[-1] not in ('time_s', 'tokens_per_s', 'mfu', 'memory_gb'):
+                assert torch.equal(value, two[key]) if torch.is_tensor(value) else value == two[key], f'{part}{key}'
+
+
+# ---- the index stream
+
+@pytest.mark.parametrize('world', [1, 2, 3, 8])
+@pytest.mark.parametrize('batch_size', [24, 96])
+@pytest.mark.parametrize('tokens', [256 * 96 + 1, 256 * 500, 100_003])
+def test_an_epoch_uses_each_window_once_and_ranks_only_share_it(world, batch_size, tokens):
+    n = n_windows(tokens, 256)
+    steps, n_micro = n // batch_size, 3 if batch_size // world % 3 == 0 else 2
+    seen = []
+    for step in range(2 * steps):
+        alone, = micro_batches(step, n, batch_size, seed=5)
+        shared = [w for rank in range(world) for w in micro_batches(step, n, batch_size, 5, rank, world, n_micro)]
+        assert len({len(w) for w in shared}) == 1
+        assert np.concatenate(shared).tolist() == alone.tolist()
+        seen += alone.tolist()
+    first, second = seen[:steps * batch_size], seen[steps * batch_size:]
+    for epoch in (first, second):
+        assert len(set(epoch)) == len(epoch) == n - n % batch_size and set(epoch) <= set(range(n))
+    assert first != second
+
+
+def test_windows_tile_the_tokens_and_targets_are_the_next_tokens():
+    ids = np.arange(1000, dtype=np.uint16)
+    n = n_windows(len(ids), 16)
+    x, y = batch(ids, np.arange(n), 16, 'cpu')
+    assert torch.equal(x.flatten(), torch.arange(16 * n)) and torch.equal(y, x + 1)
+    assert int(y.max()) <= 999 < 16 * (n + 1)                   # one window more would want a token that is not there
+
+
+def test_a_last_window_that_is_not_whole_is_padded_with_minus_one():
+    x, y = batch(np.arange(20, dtype=np.uint16), [0, 1], 16, 'cpu')
+    assert y[1].tolist() == [17, 18, 19] + [-1] * 13 and x[1, :4].tolist() == [16, 17, 18, 19]
+
+
+# ---- resumption
+
+RESUMED = [('--arch=gpt',), ('--arch=gpt', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
+           ('--arch=lstm', '--optimizer=muon', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
+           ('--arch=gpt', '--dtype=fp16', '--optimizer=muon'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
+
+
+@pytest.mark.parametrize('options', RESUMED, ids=' '.join)
+@pytest.mark.parametrize('how', ['crash', 'SIGTERM'])
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(options, how, monkeypatch, data, tmp_path):
+    whole = run(monkeypatch, data, tmp_path / 'whole', *options)
+    at, step = whole['step'] // 2, 0
+
+    def interrupted(*args):
+        nonlocal step
+        step += 1
+        if step == at and how == 'SIGTERM':
+            os.kill(os.getpid(), signal.SIGTERM)
+        if step == at + 1 and how == 'crash':
+            raise InterruptedError
+        return update(*args)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with monkeypatch.context() as m, pytest.raises(InterruptedError if how == 'crash' else SystemExit) as e:
+        m.setattr(train, 'update', interrupted)
+        run(m, data, tmp_path / 'parts', *options, '--save_minutes=0')
+    assert how == 'crash' or e.value.code == 128 + signal.SIGTERM
+    assert load(tmp_path / 'parts')['step'] == at
+    parts = run(monkeypatch, data, tmp_path / 'parts', *options, '--resume')
+    for n, handler in zip((signal.SIGTERM, signal.SIGINT), handlers):
+        signal.signal(n, handler)
+
+    assert_same_run(whole, parts)
+    rows = [json.loads(line) for line in open(tmp_path / 'parts' / 'log.jsonl')]
+    assert rows == parts['history'] and [r['step'] for r in rows if 'loss' in r] == list(range(1, whole['step'] + 1))
+
+
+def test_a_run_killed_before_its_last_evaluation_catches_up_on_it(monkeypatch, data, tmp_path):
+    whole = run(monkeypatch, data, tmp_path / 'whole')
+    with monkeypatch.context() as m, pytest.raises(InterruptedError):
+        def killed(*args):
+            raise InterruptedError
+        m.setattr(train, 'evaluate', killed)
+        run(m, data, tmp_path / 'parts', '--eval_interval=10')
+    assert load(tmp_path / 'parts')['step'] == 10
+    parts = run(monkeypatch, data, tmp_path / 'parts', '--eval_interval=10', '--resume')
+    assert parts['val'] == whole['val'] and torch.equal(parts['model']['head.bias'], whole['model']['head.bias'])
+
+
+def test_resuming_a_finished_run_changes_nothing(monkeypatch, data, tmp_path):
+    assert_same_run(run(monkeypatch, data, tmp_path), run(monkeypatch, data, tmp_path, '--resume'))
+
+
+def test_cooling_down_from_a_trunk_is_the_same_as_the_whole_run(monkeypatch, data, tmp_path):
+    wsd = ('--schedule=wsd', '--cooldown_fraction=0.4', '--warmup_steps=2', '--eval_interval=5')
+    run(monkeypatch, data, tmp_path / 'trunk', *wsd, '--snapshots=384')                             # step 6 of 10
+    branch = run(monkeypatch, data, tmp_path / 'branch', *wsd, f'--trunk={tmp_path}/trunk/trunk-384.pt')
+    whole = run(monkeypatch, data, tmp_path / 'whole', *wsd)
+    assert_same_run(whole, branch)
+    short = [o for o in wsd if 'eval' not in o]
+    branch = run(monkeypatch, data, tmp_path / 'b5', *short, '--max_tokens=576', f'--trunk={tmp_path}/trunk/trunk-384.pt')
+    whole = run(monkeypatch, data, tmp_path / 'w5', *short, '--max_tokens=576')                      # 9 steps, cooling from step 5 on
+    assert torch.equal(branch['model']['head.weight'], whole['model']['head.weight'])
+
+
+# ---- kill -9, a full disk
+
+def test_kill_9_never_leaves_an_unreadable_checkpoint(tmp_path):
+    path = str(tmp_path / 'ckpt.pt')
+    random.seed(1)
+    for attempt in range(10):
+        child = os.fork()
+        if child == 0:
+            step = 0
+            while True:
+                step += 1
+                checkpoint_module.write_checkpoint({'step': step, 'model': torch.full((300, 1000), float(step))}, path)
+        time.sleep(0.02 + 0.2 * random.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if attempt or os.path.exists(path):
+            whole = torch.load(path, weights_only=True)
+            assert float(whole['model'].min()) == float(whole['model'].max()) == whole['step']
+    assert os.path.exists(path)
+
+
+@pytest.mark.parametrize('failing', ['write', 'fsync'])
+def test_a_full_disk_keeps_the_former_checkpoint(failing, monkeypatch, tmp_path, capsys):
+    path = str(tmp_path / 'ckpt.pt')
+    checkpoint_module.write_checkpoint({'step': 1}, path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    if failing == 'fsync':
+        monkeypatch.setattr(os, 'fsync', full)
+    else:
+        monkeypatch.setattr(torch, 'save', lambda obj, f: full())
+    with pytest.raises(SystemExit) as e:
+        checkpoint_module.write_checkpoint({'step': 2}, path)
+    assert e.value.code == 2 and 'No space left' in capsys.readouterr().err
+    assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['ckpt.pt']
+
+
+# ---- ranks
+
+def torchrun(data, out, options, *torchrun_options):
+    return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', *torchrun_options, os.path.join(ROOT, 'train.py'),
+                             f'--data_dir={data}', f'--out_dir={out}', *TINY, *options], stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+
+
+def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
+    options = ('--batch_size=8', '--micro_batch_size=2', '--max_tokens=2560', '--epochs=3', '--grad_clip=0.5')       # 20 steps
+    ranks = torchrun(data, tmp_path / 'two', options, '--nproc_per_node=2', f'--master_port={random.randrange(20000, 60000)}')
+    one = run(monkeypatch, data, tmp_path / 'one', *options)
+    assert ranks.wait(timeout=300) == 0, ranks.stderr.read()
+    two = load(tmp_path / 'two')
+    assert len(one['history']) == len(two['history']) and one['step'] == 20
+    for a, b in zip(one['history'], two['history']):
+        for key in ('loss', 'grad_norm') if 'loss' in a else ():
+            assert a[key] == pytest.approx(b[key], rel=1e-5), a['step']
+    assert one['val']['loss'] == pytest.approx(two['val']['loss'], rel=1e-5)
+    assert two['config']['train']['ranks'] == 2
+
+
+# ---- evaluation, checkpoint, schedule, optimisers
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_evaluation_is_the_whole_split_and_leaves_training_alone(arch, monkeypatch, data, tmp_path, capsys):
+    often = run(monkeypatch, data, tmp_path / 'a', f'--arch={arch}', '--dropout=0.3', '--eval_interval=1')
+    seldom = run(monkeypatch, data, tmp_path / 'b', f'--arch={arch}', '--dropout=0.3')
+    assert all(torch.equal(p, seldom['model'][name]) for name, p in often['model'].items())
+
+    model = (GPT(GPTConfig(**often['config']['model'])) if arch == 'gpt' else LSTM(LSTMConfig(**often['config']['model']))).eval()
+    model.load_state_dict(often['model'])
+    for split in ('val', 'test'):
+        ids = torch.from_numpy(np.fromfile(os.path.join(data, f'{split}.bin'), dtype=np.uint16).astype(np.int64))
+        nats = sum(F.cross_entropy(model(ids[None, i:i + 16][:, :len(ids) - 1 - i])[0][0], ids[i + 1:i + 17], reduction='sum').item()
+                   for i in range(0, len(ids) - 1, 16))
+        capsys.readouterr()
+        run(monkeypatch, data, tmp_path / 'a', '--eval_only', f'--split={split}')
+        words = capsys.readouterr().out
+        assert f'loss {nats / (len(ids) - 1):.4f} ' in words and f'{nats / (len(ids) // 2):.4f} per note' in words
+        assert f'{nats / (3 * len(ids)):.4f} per character' in words
+        if split == 'val':
+            assert often['val']['loss'] == pytest.approx(nats / (len(ids) - 1), rel=1e-6)
+            assert often['val']['per_note'] == pytest.approx(nats / (len(ids) // 2), rel=1e-6)
+
+
+def test_standard_error_is_that_of_independent_windows(data):
+    class Fixed(torch.nn.Module):       # loss of a token = its id, so that windows are a known sample
+        config = types.SimpleNamespace(block_size=4)
+
+        def forward(self, idx, targets, reduction):
+            return None, targets.float()
+
+    rng = np.random.default_rng(0)
+    errors, estimates = [], []
+    runner = types.SimpleNamespace(rank=0, world=1, micro_batch_size=7, device='cpu', sum=lambda t: t,
+                                   autocast=lambda: torch.autocast('cpu', enabled=False))
+    for _ in range(200):
+        ids = np.repeat(rng.integers(0, 100, 51), 4)[3:].astype(np.uint16)       # four equal targets a window
+        loss = train.evaluate(Fixed(), ids, {'notes': 1, 'characters': 1}, runner)
+        errors.append(loss['loss'] - 49.5)
+        estimates.append(loss['se'])
+    assert np.mean(estimates) == pytest.approx(np.std(errors), rel=0.15)
+
+
+def test_training_learns_and_best_is_the_best(monkeypatch, data, tmp_path):
+    last = run(monkeypatch, data, tmp_path, '--max_tokens=20000', '--epochs=20', '--learning_rate=2e-2')
+    assert last['history'][0]['loss'] == pytest.approx(math.log(VOCAB), abs=0.2) and last['val']['loss'] < 2.0
+    vals = [row['val']['loss'] for row in last['history'] if 'val' in row]
+    assert load(tmp_path, 'best.pt')['val']['loss'] == min(vals) and len(vals) == 5
+
+
+def test_a_checkpoint_holds_all_that_sampling_and_fitting_need(monkeypatch, data, tmp_path):
+    c = run(monkeypatch, data, tmp_path)
+    assert c['tokenizer'] == '{"a tokenizer": "as text"}' and c['meta']['splits']['train']['tokens'] == TOKENS
+    assert c['tokens'] == 640 and c['step'] == 10 and set(c['val']) == {'loss', 'se', 'perplexity', 'per_note', 'per_char'}
+    assert c['config']['arch'] == 'gpt' and c['config']['model']['vocab_size'] == VOCAB and c['config']['train']['learning_rate'] == 3e-3
+    model = GPT(GPTConfig(**c['config']['model']))
+    model.load_state_dict(c['model'])
+    assert model.num_params() == c['num_params']
+    assert {'rng', 'optimizer', 'scaler', 'history', 'versions', 'git'} <= set(c)
+
+
+def test_the_tail_of_an_epoch_is_left_out_and_said(monkeypatch, data, tmp_path, capsys):
+    c = run(monkeypatch, data, tmp_path, '--max_tokens=1_000_000', '--batch_size=24')
+    assert c['step'] == 68 // 24 and 'of 68 windows an epoch leaves out 20 (320 tokens' in capsys.readouterr().out
+
+
+def schedule(n_steps, **changes):
+    s = types.SimpleNamespace(**{'learning_rate': 1.0, 'min_lr': None, 'warmup_steps': 10, 'schedule': 'cosine', 'cooldown_fraction': 0.2,
+                                 **changes})
+    return [lr_factor(step, n_steps, s) for step in range(n_steps)]
+
+
+def test_schedules_have_their_shapes():
+    cosine = schedule(110)
+    assert cosine[:10] == pytest.approx([(i + 1) / 10 for i in range(10)]) and max(cosine) == 1.0
+    assert cosine[60] == pytest.approx(0.55) and cosine[-1] == pytest.approx(0.1, abs=1e-3)
+    assert all(a >= b for a, b in zip(cosine[10:], cosine[11:]))
+    wsd = schedule(100, schedule='wsd', min_lr=0.0)
+    assert set(wsd[10:81]) == {1.0} and wsd[90] == pytest.approx(0.5) and wsd[99] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_muon_orthogonalises_each_stacked_matrix_by_itself(arch):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(16, 8, 1, 2, 24)) if arch == 'gpt' else LSTM(LSTMConfig(16, 8, 1, 24))
+    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.0, learning_rate=1e-3, muon_lr=1.0, beta1=0.9, beta2=0.95)
+    optimizers, row_blocks = make_optimizers(model, s)
+    weight, n = model.hidden_matrices()[0]
+    before = weight.detach().clone()
+    idx = torch.randint(0, 16, (4, 8))
+    model(idx, idx)[1].backward()
+    update(model, optimizers, row_blocks, torch.amp.GradScaler('cpu', enabled=False), 0.0)
+    for moved in (before - weight.detach()).chunk(n):
+        singular = torch.linalg.svdvals(moved)                  # Newton-Schulz brings them near 1
+        assert moved.shape == (24, 24) and 0.5 < singular.median() < 1.4 and singular.max() < 1.4
+
+
+def test_every_parameter_has_one_optimiser():
+    for model in (GPT(GPTConfig(16, 8, 2, 2, 24)), LSTM(LSTMConfig(16, 8, 2, 24))):
+        s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-3, muon_lr=1.0, beta1=0.9, beta2=0.95)
+        optimizers, _ = make_optimizers(model, s)
+        held = [p for o in optimizers for g in o.param_groups for p in g['params']]
+        assert sum(p.numel() for p in held) == sum(p.numel() for p in model.parameters())
+
+
+def test_an_fp16_overflow_is_skipped_by_both_optimisers_and_halves_the_scale():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(16, 8, 1, 2, 24))
+    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-2, muon_lr=1.0, beta1=0.9, beta2=0.95)
+    optimizers, row_blocks = make_optimizers(model, s)
+    scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
+    idx = torch.randint(0, 16, (4, 8))
+    for poisoned in (model.blocks[0].fc.weight, model.head.bias, None):          # one of Muon's, one of AdamW's, none
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        scale = scaler.get_scale()
+        scaler.scale(model(idx, idx)[1]).backward()
+        if poisoned is not None:
+            poisoned.grad.view(-1)[3] = math.inf
+        _, taken = update(model, optimizers, row_blocks, scaler, 1.0)
+        same = all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+        assert taken == (poisoned is None) == (not same) and scaler.get_scale() == scale * (1 if taken else 0.5)
+
+
+# ---- mistakes
+
+@pytest.mark.parametrize('options, said', [
+    (['--max_tokens=0'], "'max_tokens' must be above 0"),
+    (['--max_tokens=63'], 'nothing to train on: a step takes 64 tokens'),
+    (['--batch_size=128'], 'nothing to train on: a step takes 2,048 tokens'),
+    (['--micro_batch_size=3'], 'micro_batch_size 3 does not divide the 4 sequences'),
+    (['--arch=rnn'], "'arch' must be one of gpt, lstm, not 'rnn'"),
+    (['--n_head=3'], 'n_embd 16 is no multiple of n_head 3'),
+    (['--device=cuda'], 'no GPU'),
+    (['--eval_only'], 'no checkpoint'),
+    (['--trunk=nothing.pt'], "no checkpoint 'nothing.pt'"),
+    (['--data_dir=nothing'], "no prepared data in 'nothing'"),
+    (['--learning_rate=1e30', '--grad_clip=0', '--warmup_steps=0'], 'lower the learning rate'),
+])
+def test_a_mistake_is_one_line(options, said, monkeypatch, data, tmp_path, capsys):
+    if '--device=cuda' in options and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, data, tmp_path / 'out', *options)
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and said in err and err.count('\n') == 1
+
+
+def test_ranks_that_cannot_share_a_batch_are_refused(monkeypatch, data, tmp_path, capsys):
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, data, tmp_path / 'out')
+    assert e.value.code == 2 and 'batch_size 4 cannot be shared by 3 ranks' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('sizes, top, said', [((TOKENS, 0, 9), VOCAB, 'val.bin is missing or holds no two tokens'),
+                                              ((TOKENS, 99, 9), 40, 'holds the id 39, but the vocabulary of meta.json has 32'),
+                                              ((9, 99, 9), VOCAB, 'nothing to train on')])
+def test_bad_data_are_one_line(sizes, top, said, monkeypatch, tmp_path, capsys):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, write_data(folder, sizes, top), tmp_path / 'out')
+    assert e.value.code == 2 and said in capsys.readouterr().err and not os.path.exists(tmp_path / 'out' / 'ckpt.pt')
+
+
+def test_another_run_is_not_resumed(monkeypatch, data, tmp_path, capsys):
+    out = tmp_path / 'out'
+    before = run(monkeypatch, data, out)
+    other = tmp_path / 'data'
+    other.mkdir()
+    for options, said in ((['--n_layer=3'], 'n_layer is 2 there and 3 here'), (['--arch=lstm'], "arch is 'gpt' there and 'lstm' here"),
+                          (['--learning_rate=1e-4'], 'learning_rate is 0.003 there and 0.0001 here'),
+                          ([f'--data_dir={write_data(other, (900, 99, 99))}'], 'was trained on other data')):
+        with pytest.raises(SystemExit) as e:
+            run(monkeypatch, data, out, '--resume', *options)
+        assert e.value.code == 2 and said in capsys.readouterr().err
+    (tmp_path / 'bad').mkdir()
+    (tmp_path / 'bad' / 'ckpt.pt').write_bytes(b'no checkpoint')
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, data, tmp_path / 'bad', '--resume')
+    assert e.value.code == 2 and 'is no checkpoint of train.py' in capsys.readouterr().err
+    assert_same_run(before, load(out))
