@@ -64,7 +64,7 @@ def check(s):
     s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
-    s.transpose = (3 if bundled else 0) if s.transpose is None else s.transpose
+    s.transpose = (3 if bundled and s.converter == 'builtin' else 0) if s.transpose is None else s.transpose
     s.workers = s.workers or os.cpu_count()
     for name, is_fine, what in (
             ('converter', s.converter in ('builtin', 'midi2abc'), "'builtin' or 'midi2abc'"),

@@ -11,6 +11,7 @@ memory  peak of all processes of prepare.py together, for a part of the folder a
 import glob
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,12 +44,12 @@ class Settings:
 
 # ---------------------------------------------------------------------------------------------------------------- speed
 
-def builtin(path):
+def full(path):
     return sum(record.get('notes', 0) for record in convert.convert((path, path, 'builtin')))
 
 
-def encoded(path):
-    """The codec alone, without what the corpus needs beside it."""
+def codec(path):
+    """Without what the corpus needs beside the text: checks, hash, sketch."""
     try:
         music, _ = read_midi(path)
     except MidiError:
@@ -61,21 +62,30 @@ def abcmidi(path):
     subprocess.run(convert.MIDI2ABC + [path], capture_output=True, timeout=convert.MIDI2ABC_LIMIT_S)
 
 
+def timed(job):
+    """(result, CPU seconds of this process and the programs it started) of job = (function, path)."""
+    def cpu():
+        return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    function, path = job
+    before = cpu()
+    return function(path), cpu() - before
+
+
 def speed(paths, s):
-    notes = sum(n for _, n in pool.run(encoded, paths, s.workers, 600) if isinstance(n, int))
+    """Wall time of all processes, and CPU time, which other work on the machine disturbs less."""
+    rows, notes = [], 0
+    for name, function in (('builtin, codec alone', codec), ('builtin, as prepare.py runs it', full), ('midi2abc', abcmidi)):
+        answers = pool.run(timed, [(function, os.devnull)] * s.workers + [(function, path) for path in paths], s.workers, 600)
+        for _ in range(s.workers):                              # the start of the workers is not timed
+            next(answers)
+        start = time.perf_counter()
+        outcomes = [outcome for _, outcome in answers if isinstance(outcome, tuple)]
+        rows.append((name, time.perf_counter() - start, sum(cpu for _, cpu in outcomes)))
+        notes = notes or sum(n for n, _ in outcomes)
     print(f'\n{len(paths)} files, {notes:,} notes, {s.workers} processes\n')
-    print('| conversion | seconds | files/s | notes/s |\n|---|---|---|---|')
-    for name, function in (('builtin, codec alone', encoded), ('builtin, with checks and sketches', builtin), ('midi2abc', abcmidi)):
-        times = []
-        for _ in range(3):
-            answers = pool.run(function, ['/dev/null'] * s.workers + paths, s.workers, 600)
-            for _ in range(s.workers):                          # the start of the workers is not timed
-                next(answers)
-            start = time.perf_counter()
-            for _ in answers:
-                pass
-            times.append(time.perf_counter() - start)
-        print(f'| {name} | {min(times):.2f} | {len(paths) / min(times):.0f} | {notes / min(times):,.0f} |')
+    print('| conversion | wall s | files/s | notes/s | CPU s | notes per CPU second |\n|---|---|---|---|---|---|')
+    for name, wall, cpu in rows:
+        print(f'| {name} | {wall:.2f} | {len(paths) / wall:.0f} | {notes / wall:,.0f} | {cpu:.2f} | {notes / cpu:,.0f} |')
 
 
 # --------------------------------------------------------------------------------------------------------------- tokens
