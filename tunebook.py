@@ -363,26 +363,22 @@ def tempo_of(text, unit, former):
 
 
 def key_of(text, here):
-    """K: field -> ((sharps, mode), {letter: semitones}); a field without a tonic, such as 'clef=bass', keeps the key."""
-    match = re.match(r'(H[Pp]|none|[A-G](?![a-z]*=))([#b]?)\s*([A-Za-z]*)(?!\s*=)', text)
-    if not match:
-        if text and not re.search(r'=|treble|bass|alto|tenor|perc', text):
-            raise AbcError('K: not understood')
+    """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps the key."""
+    text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+|\b(treble|alto|tenor|bass|perc)\S*', '', text)
+    if not text.strip():
         return here.key, here.signature
-    if match[1] in ('HP', 'Hp', 'none'):
-        sharps, mode = (0 if match[1] == 'none' else 2), 'major'
+    match = re.fullmatch(r'(HP|Hp|none|[A-G])([#b]?)\s*([A-Za-z]*)((?:\s*(?:\^\^?|__?|=)[A-Ga-g])*)\s*', text)
+    name = match and match[3].lower()[:3]
+    if not match or name not in MODES and name != 'exp':
+        raise AbcError('K: not understood')
+    given = [(letter.upper(), ALTER[mark]) for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', match[4])]
+    if match[1] in ('HP', 'Hp'):
+        sharps = 2
+    elif match[1] == 'none' or name == 'exp':
+        sharps = max(-7, min(7, sum(alter for _, alter in given)))
     else:
-        name = match[3].lower()
-        name = 'm' if name == 'm' else name[:3]
-        if name not in MODES:
-            name = '' if name in ('exp', 'cle', 'tre', 'bas', 'alt', 'ten', 'per', 'oct') else name
-        if name not in MODES:
-            raise AbcError('K: not understood')
         sharps = FIFTHS.index(match[1]) - 1 + 7 * {'#': 1, 'b': -1, '': 0}[match[2]] - MODES[name]
-        mode = 'minor' if name in MINOR else 'major'
     if abs(sharps) > 7:
         raise AbcError('key of more than seven accidentals')
     signature = {letter: 1 for letter in FIFTHS[:max(sharps, 0)]} | {letter: -1 for letter in FIFTHS[7 + min(sharps, 0):]}
-    for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', text[match.end():]):
-        signature[letter.upper()] = ALTER[mark]
-    return (sharps, mode), signature
+    return (sharps, 'minor' if name in MINOR else 'major'), ({} if name == 'exp' else signature) | dict(given)
