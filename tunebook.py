@@ -73,7 +73,7 @@ class Line:
         self.unit, self.meter, self.key, self.signature = tune.unit, tune.meter, tune.key, tune.signature
         self.bars, self.bar = [], Bar(tune.meter, tune.key, tune.tempo)
         self.accidentals = {}           # what holds to the barline: letter (or letter and octave) -> semitones
-        self.tied = {}                  # (layer, letter and octave) of notes tied to the next -> pitch
+        self.tied = {}                  # (layer, letter and octave) of notes tied to the next -> pitches
         self.tuplets = []               # [p, q, elements left]
         self.broken = (1, 1)            # what broken rhythm multiplies the next element with
         self.last = None                # the latest element
@@ -109,14 +109,14 @@ class Line:
         for text, duration, tie in notes:
             place = text.lstrip('^_=')
             if place not in 'xz':
-                sounding.append([self.pitch(text, place, tied.get((layer, place))), scaled(duration, times, parts), tie, place])
+                sounding.append([self.pitch(text, place, tied.get((layer, place), ())), scaled(duration, times, parts), tie, place])
                 if tie:
-                    self.tied[layer, place] = sounding[-1][0]
+                    self.tied.setdefault((layer, place), []).append(sounding[-1][0])
         self.last = [sounding, scaled(length, times, parts), self.program, self.is_drum]
         self.bar.layers[-1].append(self.last)
 
     def pitch(self, text, place, carried):
-        """MIDI pitch of a note's text; an accidental carried over the barline by a tie holds for this note only."""
+        """MIDI pitch of a note's text. A tied note sounds on as it is (`carried`: pitches), though its accidental ended at the barline."""
         letter = place[0].upper()
         memory = letter if self.propagate == 'pitch' else place
         mark = text[:len(text) - len(place)]
@@ -124,12 +124,12 @@ class Line:
             alter = ALTER[mark]
             if self.propagate != 'not':
                 self.accidentals[memory] = alter
-        elif carried is not None and memory not in self.accidentals:
-            return carried
         else:
             alter = self.accidentals.get(memory, self.signature.get(letter, 0))
         octave = (place[0] >= 'a') + place.count("'") - place.count(',')
         pitch = 60 + SEMITONES[letter] + alter + 12 * octave + self.shift
+        if carried and pitch not in carried and not mark and memory not in self.accidentals:
+            return carried[0]
         if not 0 <= pitch <= 127:
             raise AbcError('pitch out of range')
         return pitch
@@ -148,7 +148,7 @@ class Line:
     def tie(self):
         for note in self.last[0] if self.last else ():
             note[2] = True
-            self.tied[len(self.bar.layers) - 1, note[3]] = note[0]
+            self.tied.setdefault((len(self.bar.layers) - 1, note[3]), []).append(note[0])
 
 
 class Tune:
