@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from music import KEY_NAMES, UNITS, bar_length, bar_starts
+from music import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
 from notation import FIFTHS, length_text, spelling
 
 BARS_PER_LINE = 4
@@ -45,15 +45,16 @@ def write_abc(music, title=''):
         starts.append(starts[-1] + bar_length(*music.meters[0][1:]))
     bars = list(zip(starts, starts[1:]))
     meters, tempos, keys = ({onset: event for onset, *event in events} for events in (music.meters, music.tempos, music.keys))
-    lines = layers(music)
-    only_drums = all(v.is_drum for v in music.voices)
+    voices = music.voices or [Voice()]
+    lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
+    only_drums = voices[lines[0][0]].is_drum
     header = ['X:1', 'T:' + (title or music.title or 'Untitled').replace('\n', ' '), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
               'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
               '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
-    channels = channels_of(music)
+    channels = channels_of(voices)
     columns = []
     for n, (v, notes) in enumerate(lines):
-        voice = music.voices[v]
+        voice = voices[v]
         name = 'Drums' if voice.is_drum else NAMES[voice.program]
         header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
         columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
@@ -124,11 +125,11 @@ def score(lines):
     return '%%score ' + ' '.join(f'({" ".join(staff)})' if len(staff) > 1 else staff[0] for staff in staves.values())
 
 
-def channels_of(music):
+def channels_of(voices):
     """MIDI channel (1-16) of each voice: voices of one program share one, since there are only sixteen; drums are on 10."""
     free = [c for c in range(1, 17) if c != 10]
     taken = {}
-    return [10 if v.is_drum else taken.setdefault(v.program, free[len(taken) % 15]) for v in music.voices]
+    return [10 if v.is_drum else taken.setdefault(v.program, free[len(taken) % 15]) for v in voices]
 
 
 def column(notes, bars, meters, tempos, keys, in_c):
