@@ -10,74 +10,91 @@ and notation.decode reads all of it. Hence it is stricter than decode where deco
 never starts while its voice sounds that pitch already, every cell sounds, no rest follows a rest.
 
 How it works: the text is cut into words (`M:3/4` and its line end, `[V:2]`, the name of a note, a length, a tie). Where the
-reader stands decides which words may follow, always a finite set, kept as a table of prefixes: for names of notes the
-pitches that a prefix can become (a mask of 128 bits), for lengths the shortest one that it can become. A word that can be
-longer (`C`, `C,`; `3`, `3/2`) ends where the next character does not go on with it. Every word that is let through leaves a
-tune within reach, so a sampler meets no dead end.
+reader stands decides which words may follow, always a finite set, kept as a table of its prefixes (for names of notes with
+the pitches that a prefix can become, a mask of 128 bits). A word that can be longer (`C`, `C,`; `3`, `3/2`) ends where the
+next character does not go on with it. Every word that is let through leaves a tune within reach: there is no dead end.
 """
 from functools import cache
 
-from music import bar_length
-from notation import EIGHTH, KEYS, LENGTH, MAX_BAR, MAX_VOICES, UNITS_OF, pitches
+from music import KEYS, MAX_BAR, UNITS, bar_length
+from notation import LENGTH, MAX_VOICES, UNITS_OF, pitches
+from quantise import STRAIGHT, TRIPLET
 
 METERS = {f'{n}/{d}': bar_length(n, d) for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}  # units
 TEMPOS = [str(q) for q in range(1, 10000)]
 VOICES = [f'program={p}' for p in range(128)] + ['drums'] + [f'drums={p}' for p in range(1, 128)]
 
-SHORTEST = {}               # prefix of a length's text -> units of the shortest length that it can become
-for _units, _text in enumerate(LENGTH[1:], 1):
-    for _i in range(1, len(_text) + 1):
-        SHORTEST.setdefault(_text[:_i], _units)
+# The tables. `alphabet` holds the characters that can be written at all, None for any: a vocabulary may lack some.
+
+@cache
+def length_words(longest, room, phase, alphabet):
+    """(prefixes, whole words) of the lengths of at most `longest` units. `phase`: where in its beat the note starts, if its end
+    has to be on the grid, else None; the end of the bar, `room` units away, is always good."""
+    words = [LENGTH[units] for units in range(1, longest + 1) if phase is None or units == room or on_grid(phase, units)]
+    words = [word for word in words if alphabet is None or alphabet.issuperset(word)]
+    return prefixes(words, None), frozenset(words)
+
+
+def on_grid(phase, units):
+    """Is a time `units` after a time `phase` units into a beat on the straight or the triplet grid, and in the same beat on the same?"""
+    end = phase + units
+    straight, triplet = end % STRAIGHT == 0, end % TRIPLET == 0
+    if end < UNITS:
+        return straight and phase % STRAIGHT == 0 or triplet and phase % TRIPLET == 0
+    return straight or triplet
 
 
 @cache
-def note_table(sharps):
+def note_table(sharps, alphabet):
     """Prefix of a note's name in this key -> mask of the pitches that it can become."""
     table = {}
     for name, pitch in pitches(sharps).items():
-        for i in range(1, len(name) + 1):
-            table[name[:i]] = table.get(name[:i], 0) | 1 << pitch
+        if alphabet is None or alphabet.issuperset(name):
+            for i in range(1, len(name) + 1):
+                table[name[:i]] = table.get(name[:i], 0) | 1 << pitch
     return table
 
 
-def prefixes(words):
-    return frozenset(word[:i] for word in words for i in range(1, len(word) + 1))
+def prefixes(words, alphabet):
+    return frozenset(word[:i] for word in words if alphabet is None or alphabet.issuperset(word) for i in range(1, len(word) + 1))
 
 
 @cache
-def header_words(field, asked=None):
+def header_words(field, asked, alphabet):
     """Prefixes of a header line; `asked`: the only value that may stand, or None."""
     values = {'L': ['1/8'], 'M': METERS, 'Q': TEMPOS, 'K': KEYS}[field] if asked is None else [asked]
-    return prefixes(f'{field}:{"1/4=" if field == "Q" else ""}{value}\n' for value in values)
+    return prefixes((f'{field}:{"1/4=" if field == "Q" else ""}{value}\n' for value in values), alphabet)
 
 
 @cache
-def voice_words(n_voices, asked=None):
+def voice_words(n_voices, asked, alphabet):
     """Prefixes of what may stand after `n_voices` voice lines: another one, or the first bar. `asked`: the voices that must stand."""
-    if asked is not None:
-        return prefixes([f'V:{n_voices + 1} {asked[n_voices]}\n']) if n_voices < len(asked) else bar_words(0, 1, n_voices, True, False)
-    lines = prefixes(f'V:{n_voices + 1} {value}\n' for value in VOICES) if n_voices < MAX_VOICES else frozenset()
-    return lines | bar_words(0, 1, n_voices, True, False) if n_voices else lines
+    values = VOICES if asked is None else asked[n_voices:n_voices + 1]
+    lines = prefixes((f'V:{n_voices + 1} {value}\n' for value in values), alphabet) if n_voices < MAX_VOICES else frozenset()
+    return lines | bar_words(0, 1, n_voices, True, False, alphabet) if n_voices and (asked is None or not values) else lines
 
 
 @cache
-def bar_words(changes, low, high, rest, newline):
+def bar_words(changes, low, high, rest, newline, alphabet):
     """Prefixes of what may stand outside of cells: as many of the fields M, Q, K as `changes` says (counted from the end),
     a cell of a voice from `low` to `high`, the bar's rest `Z|`, the line's end."""
     fields = [[f'[K:{k}]' for k in KEYS], [f'[Q:1/4={q}]' for q in TEMPOS], [f'[M:{m}]' for m in METERS]]
     words = [word for field in fields[:changes] for word in field] + [f'[V:{v}]' for v in range(low, high + 1)]
-    return prefixes(words + ['Z|'] * rest + ['\n'] * newline)
+    return prefixes(words + ['Z|'] * rest + ['\n'] * newline, alphabet)
 
 
 class Reader:
     """Where a text stands. Times are units of 1/24 quarter from the start of the bar."""
 
-    def __init__(self, meter=None, tempo=None, key=None, voices=None):
-        """The start of a tune. What is asked for must stand in its header: '3/4', '96', 'Em', ('program=0', 'drums')."""
+    def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None):
+        """The start of a tune. What is asked for must stand in its header: '3/4', '96', 'Em', ('program=0', 'drums').
+        `alphabet`: the characters that can be written, None for any."""
+        self.grid = False                       # may be set: from here on notes begin and end on the grids of quantise.py
+        self.alphabet = alphabet if alphabet is None else frozenset(alphabet)
         self.asked = {'M': meter, 'Q': tempo, 'K': key}
         self.voices = tuple(voices) if voices else None
         self.slot, self.partial = 'L', ''       # which kind of word is being read, and how much of it has been
-        self.words = header_words('L')          # prefixes of that word; None where a rule decides (`is_alive`)
+        self.words = header_words('L', None, self.alphabet)     # prefixes of that word; None where a rule decides (`is_alive`)
         self.drums = ()                         # is_drum of each voice in the header
         self.bars = 0                           # whole bars so far
         self.silent = True                      # is the last bar empty? A tune ends with its last note
@@ -92,6 +109,11 @@ class Reader:
     @property
     def can_end(self):
         return self.changes == 3 and not (self.silent or self.due or self.partial)
+
+    @property
+    def ends_line(self):
+        """Can nothing but the end of the line come next?"""
+        return self.words == {'\n'} and not self.partial
 
     def feed(self, text):
         """The Reader after `text`, or None if no tune goes on so."""
@@ -129,7 +151,8 @@ class Reader:
         else:
             self.slot = 'bar'
             return self.end_bar_word(word)
-        self.words = voice_words(len(self.drums), self.voices) if self.slot == 'V' else header_words(self.slot, self.asked[self.slot])
+        self.words = (voice_words(len(self.drums), self.voices, self.alphabet) if self.slot == 'V' else
+                      header_words(self.slot, self.asked[self.slot], self.alphabet))
 
     def end_bar_word(self, word):
         if word == '\n':
@@ -139,7 +162,7 @@ class Reader:
             self.length = self.full
         elif word == 'Z|':
             self.changes = 0
-            self.words = bar_words(0, 1, 0, False, True)
+            self.words = bar_words(0, 1, 0, False, True, self.alphabet)
             return
         elif word[1] == 'M':
             self.full = self.length = METERS[word[3:-1]]
@@ -150,7 +173,7 @@ class Reader:
             self.sharps, self.changes = KEYS[word[3:-1]][0], 0
         else:
             return self.start_cell(int(word[3:-1]) - 1)
-        self.words = bar_words(self.changes, 1, self.last_voice(), not self.due, False)
+        self.words = bar_words(self.changes, 1, self.last_voice(), not self.due, False, self.alphabet)
 
     def last_voice(self):
         """Number of the last voice that may come next: one into which a tie leads is not passed over."""
@@ -163,7 +186,7 @@ class Reader:
             self.due = {v: mask for v, mask in self.due.items() if v != voice}
         self.slot, self.words = 'event', None
         self.key = 0 if self.drums[voice] else self.sharps
-        self.table = note_table(self.key)
+        self.table = note_table(self.key, self.alphabet)
         self.position = 0
         self.reached = 0                                    # the latest end of a note
         self.sounding = ()                                  # (end, mask) of notes that last beyond `position`
@@ -172,7 +195,7 @@ class Reader:
     def end_cell(self):
         self.length = self.length or self.position
         self.slot = 'bar'
-        self.words = bar_words(0, self.voice + 2, self.last_voice(), False, not self.due)
+        self.words = bar_words(0, self.voice + 2, self.last_voice(), False, not self.due, self.alphabet)
 
     # Words in a cell. A chord is read member by member.
 
@@ -200,7 +223,7 @@ class Reader:
             if room == 0:
                 return False
             if t == 'z':
-                return not (self.rested or self.must) and (self.sounds or room > 1)
+                return not (self.rested or self.must) and bool(self.lengths(rest=True)[1])
             if t == '[':
                 return True
             wanted = self.free() if not self.must else self.must if not self.must & self.must - 1 else 0
@@ -212,11 +235,11 @@ class Reader:
                 return not self.chord
             return self.table.get(t, 0) & self.member_mask() > 0
         if self.slot == 'length':
-            if self.alike and self.in_chord and len(self.chord) and self.room() < EIGHTH:
+            if self.alike and self.in_chord and self.chord and '' not in self.lengths()[1]:
                 return False                                # the members before have none, so would last an eighth
-            return SHORTEST.get(t, MAX_BAR + 1) <= self.longest()
+            return t in self.lengths(self.name == 'z' and not self.in_chord)[0]
         return t == '-' and self.name != 'z' and self.reaches_barline() and (
-            not self.in_chord or not self.alike or self.room() >= EIGHTH)
+            not self.in_chord or not self.alike or '' in self.lengths()[1])
 
     def member_mask(self):
         """Pitches that may come next in a chord: upwards after the first one, and none that is due is passed over."""
@@ -224,8 +247,10 @@ class Reader:
         missing = self.must & ~self.taken
         return mask & ((missing & -missing) << 1) - 1 if missing and self.chord else mask
 
-    def longest(self):
-        return self.room() - (self.name == 'z' and not self.in_chord and not self.sounds)     # a cell of rests only is none
+    def lengths(self, rest=False):
+        """(prefixes, whole words) of the lengths that may stand here. A cell of rests only is none."""
+        room = self.room()
+        return length_words(room - (rest and not self.sounds), room, self.position % UNITS if self.grid else None, self.alphabet)
 
     def ends_word(self, word):
         """Take the word as whole and move on; False if it is none that may stand here."""
@@ -275,11 +300,11 @@ class Reader:
         return True
 
     def end_length(self, word):
-        self.units = UNITS_OF.get(word, MAX_BAR + 1)
+        self.units = UNITS_OF.get(word, 0)
         if self.in_chord and self.alike and not word:
             self.slot = 'tie'                               # the length may follow the chord
             return True
-        if self.units > self.longest():
+        if word not in self.lengths(self.name == 'z' and not self.in_chord)[1]:
             return False
         self.alike = self.alike and not self.in_chord
         self.slot = 'tie'

@@ -4,15 +4,22 @@
     counts = generate(model, tokenizer, tunes, top_p=0.9)
     tunes[0].text
 
-Each row of the cache holds one tune. A row is filled by one forward pass over all that the tune has so far (prefill), then grows by a
-token a step with all the others (decode). A tune that ends leaves its row to the next one. When a context has run full, its row is
-filled again with the tune's header and most recent whole bars. What a row holds never depends on other rows.
+Each row of the cache holds one tune. A row is filled by one forward pass over all that the tune has so far (prefill), then
+grows by a token a step with all the others (decode). A tune that ends leaves its row to the next one. When a context has
+run full, its row is filled again with the tune's header and most recent whole bars. What a row holds depends on no other.
+
+The constraint refuses tokens one by one, which may drive a tune into a corner: every token that the model finds likely is
+refused, since a bar cannot be filled from where it stands in any likely way. Then the bar of that voice is begun anew.
 """
+from functools import cache
+
 import numpy as np
 import torch
 
 KEPT_SHARE = 0.75           # of the context that header and latest bars may fill when it has run full
 TRIED = 8                   # candidates fetched at first; the constraint rarely asks for more
+RETRIES = 20                # times that one bar of one voice is begun anew; then an unlikely token is taken
+OUTSIDE = 1e6               # what tokens outside of top_k and top_p are behind in the race
 
 
 class Tune:
@@ -22,25 +29,40 @@ class Tune:
         self.tokens = tokenizer.tokens
         self.generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
         self.reader = reader and reader.feed(prompt)        # None: no constraint
+        if reader:
+            self.reader.grid = True                         # what is sampled keeps to the grid; a prompt need not
         self.ids, self.text = [tokenizer.tune], ''
         self.header_end = 1                                 # number of ids before the first bar
         self.bar_ends = []                                  # number of ids up to the end of each bar
-        self.n_context = 0                                  # ids in the cache, the newest one not counted
+        self.n_context = 0                                  # ids that the cache holds
         self.ended = self.stuck = False                     # by <|tune|>; because the constraint let no token through
         for i in tokenizer.encode(prompt):
-            self.add(i)
+            self.add(i, self.reader)
         self.n_prompt_bars = len(self.bar_ends)
+        self.mark()
 
-    def add(self, i):
+    def add(self, i, reader):
         text = self.tokens[i]
         self.text += text
         self.ids.append(i)
+        self.reader = reader
         if text.endswith('\n'):
-            line = self.text[self.text.rfind('\n', 0, -1) + 1:]
-            if line.startswith(('[', 'Z')) or self.bar_ends:
+            if self.bar_ends or self.text[self.text.rfind('\n', 0, -1) + 1] in '[Z':
                 self.bar_ends.append(len(self.ids))
             else:
                 self.header_end = len(self.ids)
+
+    def mark(self):
+        """Remember this place, where a line or the bar of a voice begins, to come back to."""
+        self.marked, self.retries = (len(self.ids), len(self.text), self.reader, self.n_context), 0
+
+    def at_mark(self):
+        return len(self.ids) == self.marked[0] or self.text.endswith(('|', '\n'))
+
+    def go_back(self):
+        n_ids, n_text, self.reader, self.n_context = self.marked
+        self.ids, self.text = self.ids[:n_ids], self.text[:n_text]
+        self.retries += 1
 
     def context(self, block_size):
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
@@ -48,139 +70,174 @@ class Tune:
             return list(self.ids)
         room = int(KEPT_SHARE * block_size)
         header = self.ids[:self.header_end] if self.header_end < room // 2 else []
-        starts = [n for n in [self.header_end, *self.bar_ends] if len(self.ids) - n <= room - len(header)]
-        return header + self.ids[starts[0] if starts and starts[0] < len(self.ids) else len(self.ids) - room + len(header):]
+        room -= len(header)
+        whole = [n for n in (self.header_end, *self.bar_ends) if 0 < len(self.ids) - n <= room]
+        return header + self.ids[whole[0] if whole else -room:]
 
 
-def on_batch_axis(name):
-    """Axis of the batch in a tensor of the cache: (n_layer, B, ...), except the positions (B,)."""
-    return 0 if name == 'pos' else 1
-
-
-def prefill(model, cache, row, tune):
+def prefill(model, rows, row, tune):
     """Fill a row of the cache with the tune so far; logits (V,) of what comes next."""
     ids = tune.context(model.config.block_size)
     tune.n_context = len(ids)
     own = model.init_cache(1)
-    logits_BTV, _ = model(torch.tensor([ids], device=next(model.parameters()).device), cache=own)
+    logits_BTV, _ = model(torch.tensor([ids], device=model.head.weight.device), cache=own)
     for name, tensor in own.items():
-        cache[name].select(on_batch_axis(name), row).copy_(tensor.select(on_batch_axis(name), 0))
+        row_of(rows, name, row).copy_(row_of(own, name, 0))
     return logits_BTV[0, -1]
+
+
+def row_of(rows, name, row):
+    """View of one row of the cache's tensor `name`: positions are (B,), all others (n_layer, B, ...)."""
+    return rows[name].select(0 if name == 'pos' else 1, row)
+
+
+def state_of(rows, row):
+    """What brings a row back to where it is now: a GPT's row is cut at its position, an LSTM's state is copied."""
+    return {name: row_of(rows, name, row).clone() for name in (['pos'] if 'pos' in rows else rows)}
+
+
+def restore(rows, row, state):
+    for name, value in state.items():
+        row_of(rows, name, row).copy_(value)
 
 
 @torch.inference_mode()
 def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=64, temperature=1.0, top_p=1.0, top_k=None):
-    """Grow every tune until it ends. Returns {'tokens', 'drawn', 'refused'}: tokens sampled, candidates tried and refused by the constraint."""
-    block_size, device = model.config.block_size, next(model.parameters()).device
-    waiting = [tune for tune in reversed(tunes) if not is_finished(tune, max_tokens, max_bars)]
-    rows = [waiting.pop() for _ in range(min(batch_size, len(waiting)))]
-    counts = {'tokens': 0, 'drawn': 0, 'refused': 0}
-    if not rows:
-        return counts
-    cache = model.init_cache(len(rows))
-    logits_BV = torch.stack([prefill(model, cache, r, tune) for r, tune in enumerate(rows)])
-    while rows:
-        for tune, i in zip(rows, draw(logits_BV, rows, tokenizer, temperature, top_p, top_k, counts)):
-            if i is None:
+    """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried' and
+    'refused' by the constraint, unlikely tokens 'forced' by it."""
+    block_size, device = model.config.block_size, model.head.weight.device
+
+    def done(tune):
+        return tune.ended or tune.stuck or len(tune.bar_ends) >= max_bars or len(tune.ids) - 1 >= max_tokens
+
+    counts = dict.fromkeys(('tokens', 'dropped', 'tried', 'refused', 'forced'), 0)
+    waiting = [tune for tune in reversed(tunes) if not done(tune)]
+    live = [waiting.pop() for _ in range(min(batch_size, len(waiting)))]
+    rows = model.init_cache(max(1, len(live)))
+    logits_BV = torch.zeros(len(live), model.config.vocab_size, device=device)
+    fill, back = list(range(len(live))), []
+    while live:
+        # Rows of new tunes and full rows are filled, those in a corner go back, all others have just grown.
+        for r in fill:
+            live[r].saved = None
+            logits_BV[r] = prefill(model, rows, r, live[r])
+        for r in back:
+            logits_BV[r], state = live[r].saved
+            restore(rows, r, state)
+        for r, tune in enumerate(live):
+            if tune.reader and r not in back and tune.at_mark():
+                if len(tune.ids) > tune.marked[0]:
+                    tune.mark()
+                tune.marked = *tune.marked[:3], tune.n_context
+                tune.saved = (logits_BV[r].clone(), state_of(rows, r)) if tune.n_context < block_size else None
+
+        cornered = []
+        for r, (i, reader, likely) in enumerate(draw(logits_BV, live, tokenizer, temperature, top_p, top_k, counts)):
+            tune = live[r]
+            if not likely and tune.retries < RETRIES:
+                counts['dropped'] += len(tune.ids) - tune.marked[0]
+                tune.go_back()
+                cornered.append(tune)
+            elif i is None:
                 tune.stuck = True
             elif i == tokenizer.tune:
                 tune.ended = True
             else:
-                tune.add(i)
-                if tune.reader:
-                    tune.reader = tune.after
-        counts['tokens'] += len(rows)
+                tune.add(i, reader)
+                counts['tokens'] += 1
+                counts['forced'] += not likely
 
-        # Rows of finished tunes go to waiting ones, or are given up. Those and full rows are filled, the others grow by one token.
-        finished = [tune.ended or tune.stuck or is_finished(tune, max_tokens, max_bars) for tune in rows]
-        if any(finished) and len(waiting) < sum(finished):
-            keep = [r for r, done in enumerate(finished) if not done]
-            keep = sorted(keep + [r for r, done in enumerate(finished) if done][:len(waiting)])
+        # A finished tune gives its row to a waiting one, or gives it up.
+        keep = [r for r, tune in enumerate(live) if not done(tune)]
+        free = [r for r in range(len(live)) if r not in keep][:len(waiting)]
+        fresh = {r: waiting.pop() for r in free}
+        keep = sorted(keep + free)
+        if len(keep) < len(live):
             index = torch.tensor(keep, device=device, dtype=torch.long)
-            cache = {name: tensor.index_select(on_batch_axis(name), index) for name, tensor in cache.items()}
-            rows, finished = [rows[r] for r in keep], [finished[r] for r in keep]
-        rows = [waiting.pop() if done else tune for tune, done in zip(rows, finished)]
-        if not rows:
-            break
-        to_fill = [r for r, tune in enumerate(rows) if finished[r] or tune.n_context >= block_size]
-        if 'pos' in cache and to_fill:
-            cache['pos'][to_fill] = 0
-        if len(to_fill) < len(rows):
-            newest_B1 = torch.tensor([[tune.ids[-1]] for tune in rows], device=device)
-            logits_BV = model(newest_B1, cache=cache)[0][:, -1]
-        else:
-            logits_BV = logits_BV[:len(rows)].clone()
-        for r, tune in enumerate(rows):
-            if r in to_fill:
-                logits_BV[r] = prefill(model, cache, r, tune)
-            else:
-                tune.n_context += 1
+            rows = {name: tensor.index_select(0 if name == 'pos' else 1, index) for name, tensor in rows.items()}
+            logits_BV = logits_BV[index]
+        live = [fresh.get(r, live[r]) for r in keep]
+
+        fill = [r for r, tune in enumerate(live) if tune in fresh.values() or tune.n_context >= block_size
+                or tune in cornered and tune.saved is None]
+        back = [r for r, tune in enumerate(live) if tune in cornered and r not in fill]
+        if 'pos' in rows:
+            rows['pos'][fill] = 0
+        for r in back:
+            restore(rows, r, live[r].saved[1])
+        if len(fill) + len(back) < len(live):
+            newest_B1 = torch.tensor([[tune.ids[-1]] for tune in live], device=device)
+            logits_BV = model(newest_B1, cache=rows)[0][:, -1]
+            for r, tune in enumerate(live):
+                tune.n_context += r not in fill and r not in back
     return counts
 
 
-def is_finished(tune, max_tokens, max_bars):
-    return len(tune.bar_ends) >= max_bars or len(tune.ids) - 1 >= max_tokens
-
-
 def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, counts):
-    """The next token of each tune, None where the constraint lets none through. With a constraint the reader after it is tune.after.
+    """For each tune (next token or None, reader after it, is it likely?); None where the constraint lets no token through.
 
     Tokens race: each has log p plus Gumbel noise, the highest first. So the first that passes is a draw from the allowed
-    tokens with their probabilities in proportion. Tokens outside of top_k and top_p come after all inside.
+    tokens with their probabilities in proportion. Tokens outside of top_k and top_p, the unlikely ones, come last.
     """
-    logits_BV = logits_BV.float().cpu()
+    score_BV = logits_BV.float().cpu()
     if temperature > 0:
-        noise_BV = torch.stack([torch.empty(logits_BV.shape[1]).exponential_(generator=tune.generator) for tune in tunes])
-        logits_BV = logits_BV / temperature
-        score_BV = logits_BV - noise_BV.log() - 1e6 * outside(logits_BV, top_p, top_k)
-    else:
-        score_BV = logits_BV
-    candidates = score_BV.topk(min(TRIED, score_BV.shape[1])).indices.tolist()
+        noise_BV = torch.stack([torch.empty(score_BV.shape[1]).exponential_(generator=tune.generator) for tune in tunes])
+        score_BV = score_BV / temperature
+        score_BV = score_BV - noise_BV.log() - OUTSIDE * outside(score_BV, top_p, top_k)
+    top = score_BV.topk(min(TRIED, score_BV.shape[1]))
     chosen = []
-    for row, (tune, ids) in enumerate(zip(tunes, candidates)):
-        choice, tried = first_allowed(tune, ids, tokenizer)
-        if choice is None:
-            choice, more = first_allowed(tune, score_BV[row].argsort(descending=True).tolist()[len(ids):], tokenizer)
-            tried += more
-        counts['drawn'] += tried
-        counts['refused'] += tried - (choice is not None)
-        chosen.append(choice)
+    for row, (tune, ids) in enumerate(zip(tunes, top.indices.tolist())):
+        place, reader = first_allowed(tune, ids, tokenizer)
+        if place is None:
+            ids = score_BV[row].argsort(descending=True).tolist()
+            place, reader = first_allowed(tune, ids, tokenizer)
+        counts['tried'] += 1 + (len(ids) - 1 if place is None else place)
+        counts['refused'] += len(ids) if place is None else place
+        i = None if place is None else ids[place]
+        chosen.append((i, reader, i is not None and bool(score_BV[row, i] > -OUTSIDE / 2)))
     return chosen
 
 
 def outside(logits_BV, top_p, top_k):
-    """Bool (B, V): tokens outside of the top k, or of the most likely ones that hold the share top_p."""
-    if top_p >= 1 and top_k is None:
-        return torch.zeros_like(logits_BV, dtype=torch.bool)
-    p_BV, V = logits_BV.softmax(dim=1), logits_BV.shape[1]
-    for k in (min(64, V), V):                                   # the few most likely nearly always do, and are found faster
-        k = min(k, top_k or V)
-        top_BK = p_BV.topk(k).values
-        before_BK = top_BK.cumsum(dim=1) - top_BK
-        total_B1 = top_BK.sum(dim=1, keepdim=True) if top_k else 1.0
-        if top_p >= 1:
-            return p_BV < top_BK[:, -1:]
-        if k == top_k or k == V or bool((top_BK.sum(dim=1) >= top_p).all()):
+    """Bool (B, V): tokens outside of the top k, or of the most likely ones (of these k) that hold the share top_p."""
+    V = logits_BV.shape[1]
+    k, p_BV = min(top_k or V, V), logits_BV.softmax(dim=1)
+    if k < V:
+        p_BV = p_BV.masked_fill(p_BV < p_BV.topk(k).values[:, -1:], 0)
+        p_BV /= p_BV.sum(dim=1, keepdim=True)
+    if top_p >= 1:
+        return p_BV == 0
+    for n in (min(64, k), k):                                   # the few most likely nearly always do, and are found faster
+        top_BN = p_BV.topk(n).values
+        if n == k or bool((top_BN.sum(dim=1) >= top_p).all()):
             break
-    inside_BK = before_BK < top_p * total_B1
-    return p_BV < torch.where(inside_BK, top_BK, torch.inf).min(dim=1, keepdim=True).values
+    needed_BN = top_BN.cumsum(dim=1) - top_BN < top_p
+    return p_BV < torch.where(needed_BN, top_BN, torch.inf).min(dim=1, keepdim=True).values
 
 
 def first_allowed(tune, ids, tokenizer):
-    """(first of `ids` that the tune's reader lets through or None, how many were tried)."""
+    """(place in `ids` of the first token that the tune's reader lets through, reader after it), (None, None) if there is none."""
     if tune.reader is None:
-        return ids[0], 1
+        return 0, None
     begins = {}                                 # first character -> may it come next? Most refusals are settled by this
-    for tried, i in enumerate(ids, 1):
+    for place, i in enumerate(ids):
         if i == tokenizer.tune:
             if tune.reader.can_end:
-                return i, tried
+                return place, tune.reader
             continue
         text = tokenizer.tokens[i]
-        if tried > 1 and text[0] not in begins:
+        if place > 0 and text[0] not in begins:
             begins[text[0]] = tune.reader.feed(text[0]) is not None
         if begins.get(text[0], True):
-            tune.after = tune.reader.feed(text)
-            if tune.after is not None:
-                return i, tried
-    return None, len(ids)
+            after = tune.reader.feed(text)
+            if after is not None and not (after.ends_line and i in torn_line_ends(tokenizer)):
+                return place, after
+    return None, None
+
+
+@cache
+def torn_line_ends(tokenizer):
+    """Ids of the tokens that end in a barline and never stand before a line's end, because the vocabulary has both in one token.
+    A model has never seen the two apart: where only the line's end can follow, such a token leads astray."""
+    newline = tokenizer.encode('\n')
+    return {i for i, text in enumerate(tokenizer.tokens) if text.endswith('|') and tokenizer.encode(text + '\n') != [i, *newline]}

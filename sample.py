@@ -132,8 +132,8 @@ def first_bars(text, n):
     return text if n is None else ''.join(lines[:n_header + n])
 
 
-def start_reader(s):
-    """Reader of a tune with the header that is asked for."""
+def start_reader(s, tokenizer):
+    """Reader of a tune with the header that is asked for, in the characters that the vocabulary has."""
     if s.meter is not None and s.meter not in METERS:
         fail(f'--meter={s.meter}: no meter that the notation has; it has such as 4/4, 3/4, 6/8')
     if s.key is not None and s.key not in KEYS:
@@ -144,7 +144,12 @@ def start_reader(s):
     for voice in voices or ():
         if voice not in VOICES:
             fail(f'--programs: {voice!r} is neither a program from 0 to 127 nor drums')
-    return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices)
+    alphabet = {token for token in tokenizer.tokens if len(token) == 1}
+    for name, values in (('meter', [s.meter]), ('key', [s.key]), ('tempo', [s.tempo]), ('programs', voices or [])):
+        for value in values:
+            if not alphabet.issuperset(str(value or '')):
+                fail(f'--{name}: the vocabulary of this checkpoint cannot write {value!r}: its training data hold none')
+    return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices, alphabet)
 
 
 # ---- tunes
@@ -172,12 +177,12 @@ def read(text):
 
 def sample_tunes(model, tokenizer, reader, prompt, s):
     """(list of dict(text, music, tune), first draws likewise, {reason: tunes drawn again}, counts)."""
-    kept, first, redrawn, totals = [None] * s.num_samples, None, {}, {'tokens': 0, 'drawn': 0, 'refused': 0}
+    kept, first, redrawn, totals = [None] * s.num_samples, None, {}, {}
     missing = list(range(s.num_samples))
     for attempt in range(REDRAWS):
         tunes = [Tune(tokenizer, (s.seed, i, attempt), reader if s.constrain else None, prompt) for i in missing]
         counts = generate(model, tokenizer, tunes, s.batch_size, s.max_tokens, s.max_bars, s.temperature, s.top_p, s.top_k)
-        totals = {name: totals[name] + n for name, n in counts.items()}
+        totals = {name: totals.get(name, 0) + n for name, n in counts.items()}
         again = []
         for i, tune in zip(missing, tunes):
             text = finish(tune)
@@ -292,9 +297,11 @@ def main():
     s = configure(Settings)
     check(s)
     device = s.device if s.device != 'auto' else 'cuda' if torch.cuda.is_available() else 'cpu'
-    reader, prompt = start_reader(s), prompt_text(s)
-    path = s.ckpt or best_checkpoint()
+    prompt, path = prompt_text(s), s.ckpt or best_checkpoint()
     model, tokenizer, checkpoint = load(path, device)
+    reader = start_reader(s, tokenizer)
+    if s.constrain and not reader.feed(prompt):
+        fail(f'the vocabulary of {path} cannot write the prompt: its training data hold no {" ".join(sorted(set(prompt) - reader.alphabet))}')
     val = checkpoint.get('val') or {}
     print(f'{path}: {checkpoint["config"]["arch"]}, {model.num_params()["total"]:,} parameters' +
           (f', validation loss {val["per_note"]:.3f} nats a note' if val else ''))
@@ -302,8 +309,8 @@ def main():
     start = time.perf_counter()
     kept, first, redrawn, counts = sample_tunes(model, tokenizer, reader, prompt, s)
     seconds = time.perf_counter() - start
-    print(f'{s.num_samples} tunes, {counts["tokens"]:,} tokens in {seconds:.1f} s: {counts["tokens"] / seconds:,.0f} tokens/s; '
-          f'the constraint refused {counts["refused"] / max(1, counts["drawn"]):.1%} of the draws')
+    print(f'{s.num_samples} tunes, {counts["tokens"]:,} tokens in {seconds:.1f} s: {counts["tokens"] / seconds:,.0f} tokens/s'
+          + (f'; the constraint dropped {counts["dropped"]:,} tokens to begin bars anew, forced {counts["forced"]:,}' if s.constrain else ''))
     for reason, n in redrawn.items():
         print(f'{n} {reason}' + ('' if s.statistics_only else ': drawn again'))
 

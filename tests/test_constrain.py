@@ -78,8 +78,11 @@ def test_every_text_of_the_writer_is_read_to_its_end(seed):
 
 @pytest.mark.parametrize('seed', range(60))
 def test_whatever_is_let_through_decodes_fills_its_bars_and_never_meets_a_dead_end(seed):
+    """From a random header or a fixed one, in any alphabet that can write a tune, on the grid or off it."""
     rng = random.Random(seed)
-    start, head = (Reader(), '') if seed % 3 == 0 else (Reader().feed(HEADER), HEADER)
+    head = HEADER if seed % 3 else ''
+    start = Reader(alphabet=set(ALPHABET) - set(rng.choice(['', 'u#', "z'", 'Z-'])) | set(head)).feed(head)
+    start.grid = seed % 2 == 1
     text = walk(rng, start, rng.randrange(300), head)
     music = decode(text)
     again = decode(encode(music))
@@ -125,6 +128,20 @@ def test_what_is_asked_for_stands_in_the_header():
         text = walk(rng, Reader(meter='3/4', tempo='90', key='Em', voices=['program=40', 'drums']), 200)
         assert text.startswith('L:1/8\nM:3/4\nQ:1/4=90\nK:Em\nV:1 program=40\nV:2 drums\n')
         assert '\nV:3' not in text
+
+
+@pytest.mark.parametrize('cell, after', [('C/4', True), ('C/3', True), ('C/12', False), ('C/4C/4C/2', True), ('C/4C/12', False), ('C/4C3/4', True),
+                                          ('C/4C2/3', False), ('C2/3C2/3C2/3C6|', True), ('C5/2', True), ('C29/12', False), ('C/4z23/3', False), ('C/4z31/4|', True)])
+def test_on_the_grid_times_are_eighths_or_sixths_of_a_quarter(cell, after):
+    reader = Reader().feed(HEADER + '[V:1]')
+    reader.grid = True
+    ends = reader.feed(cell + '' if cell[-1] == '|' else cell + 'D')
+    assert (ends is not None) == after
+
+
+def test_it_is_known_where_only_the_line_can_end():
+    start = Reader().feed(HEADER)
+    assert [start.feed(t).ends_line for t in ('[V:1]C8', '[V:1]C8|', '[V:2]C8|', 'Z|', 'Z|\n')] == [False, False, True, True, False]
 
 
 def test_feeding_leaves_the_reader_as_it_was():

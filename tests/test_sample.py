@@ -1,0 +1,322 @@
+import json
+import os
+import random
+import sys
+
+import mido
+import numpy as np
+import pytest
+import torch
+
+import bpe
+import sample
+from constrain import Reader
+from generate import Tune, draw, generate, outside
+from lstm import LSTM, LSTMConfig
+from midi import read_midi, write_midi
+from model import GPT, GPTConfig
+from notation import decode, encode
+from tunebook import read_abc
+
+BLOCK = 64
+
+
+def folk_tune(rng):
+    """A small tune in the notation, so that a model and a tokenizer have something to learn."""
+    key, meter, units = rng.choice([('G', '3/4', 6), ('Em', '4/4', 8), ('F', '6/8', 6)])
+    lines = [f'L:1/8\nM:{meter}\nQ:1/4=120\nK:{key}\nV:1 program=0\nV:2 program=33\n']
+    for _ in range(rng.randrange(6, 12)):
+        cell = ''.join(rng.choice('GABcde') + '2' for _ in range(units // 2))
+        lines.append(f'[V:1]{cell}|[V:2][G,D]{units}|\n')
+    return ''.join(lines)
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """Tokenizer, a data folder, and a trained GPT and LSTM, all tiny."""
+    folder = tmp_path_factory.mktemp('world')
+    rng = random.Random(0)
+    texts = {split: [folk_tune(rng) for _ in range(n)] for split, n in (('train', 60), ('val', 12), ('test', 12))}
+    tokenizer = bpe.train(texts['train'], vocab_size=100)
+    (folder / 'tokenizer.json').write_text(tokenizer.to_json())
+    for split in ('val', 'test'):
+        (folder / f'{split}.abc').write_text('\n'.join(texts[split]))
+    ids = [i for text in texts['train'] for i in [tokenizer.tune, *tokenizer.encode(text)]]
+    np.array(ids, np.uint16).tofile(folder / 'train.bin')
+    (folder / 'meta.json').write_text('{}')
+    ids = torch.tensor(ids)
+    models = {}
+    for arch, cls, config in (('gpt', GPT, GPTConfig(tokenizer.vocab_size, BLOCK, 2, 2, 32)), ('lstm', LSTM, LSTMConfig(tokenizer.vocab_size, BLOCK, 1, 48))):
+        torch.manual_seed(1)
+        model = models[arch] = cls(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for step in range(60):
+            starts = torch.randint(len(ids) - BLOCK - 1, (16,))
+            x = torch.stack([ids[a:a + BLOCK + 1] for a in starts])
+            loss = model(x[:, :-1], x[:, 1:])[1]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        torch.save({'config': {'arch': arch, 'model': vars(config), 'train': {'data_dir': str(folder)}}, 'model': model.state_dict(),
+                    'tokenizer': tokenizer.to_json(), 'num_params': model.num_params(), 'val': {'per_note': {'gpt': 1.0, 'lstm': 1.2}[arch]}}, folder / f'{arch}.pt')
+    return folder, tokenizer, models
+
+
+def alphabet(tokenizer):
+    return {token for token in tokenizer.tokens if len(token) == 1}
+
+
+def tunes_of(world, arch, n=6, constrain=True, prompt='', seed=1, **settings):
+    folder, tokenizer, models = world
+    tunes = [Tune(tokenizer, (seed, i), Reader(alphabet=alphabet(tokenizer)) if constrain else None, prompt) for i in range(n)]
+    settings = {'max_tokens': 150, 'max_bars': 12, **settings}
+    counts = generate(models[arch], tokenizer, tunes, **settings)
+    return tunes, counts
+
+
+# ---- generation
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(world, arch, monkeypatch):
+    """Every logit that a draw sees is that of one naive pass over the tune's context."""
+    import generate as module
+    errors, filled, original_draw, original_prefill = [], {}, module.draw, module.prefill
+
+    def prefill(model, rows, row, tune):
+        filled[tune] = tune.context(BLOCK), len(tune.ids)
+        return original_prefill(model, rows, row, tune)
+
+    def draw(logits_BV, tunes, *rest):
+        for row, tune in enumerate(tunes):
+            context, n = filled[tune]
+            context = context + tune.ids[n:]
+            assert len(tune.ids) >= n and len(context) == tune.n_context <= BLOCK
+            naive = models[arch](torch.tensor([context]))[0][0, -1]
+            errors.append(((naive - logits_BV[row]).abs().max() / naive.abs().max()).item())
+        return original_draw(logits_BV, tunes, *rest)
+
+    folder, tokenizer, models = world
+    monkeypatch.setattr(module, 'draw', draw)
+    monkeypatch.setattr(module, 'prefill', prefill)
+    monkeypatch.setattr(Reader, 'can_end', False)                            # long tunes
+    tunes, counts = tunes_of(world, arch, n=4, batch_size=3, max_bars=100, top_p=0.9)
+    assert max(len(tune.ids) for tune in tunes) > 2 * BLOCK and counts['dropped'] > 0
+    assert len(errors) > 300 and max(errors) < 1e-5
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_a_tune_does_not_depend_on_what_is_sampled_beside_it(world, arch):
+    together, _ = tunes_of(world, arch, n=10)
+    in_turns, _ = tunes_of(world, arch, n=10, batch_size=3)
+    alone, _ = tunes_of(world, arch, n=10, batch_size=1)
+    assert [t.ids for t in together] == [t.ids for t in in_turns] == [t.ids for t in alone]
+    assert len({t.text for t in together}) == 10
+    other, _ = tunes_of(world, arch, n=10, seed=2)
+    assert [t.ids for t in other] != [t.ids for t in together]
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+@pytest.mark.parametrize('settings', [{}, {'temperature': 2.0}, {'top_p': 0.5}, {'top_k': 1}, {'temperature': 0}, {'max_bars': 2}, {'max_tokens': 30}])
+def test_constrained_tunes_are_readable_and_exact(world, arch, settings):
+    tunes, counts = tunes_of(world, arch, **settings)
+    for tune in tunes:
+        text = sample.finish(tune)
+        assert not tune.stuck and tune.text.startswith(text[:-8])
+        if tune.ended:
+            assert Reader().feed(text).can_end
+        if text.count('\n') > text.count('\nV:') + 4:
+            assert sample.exact_bars(text)[0] == sample.exact_bars(text)[1] > 0
+            music = decode(text)
+            assert encode(decode(encode(music))) == encode(music)
+        assert len(tune.bar_ends) <= settings.get('max_bars', 12) and len(tune.ids) - 1 <= settings.get('max_tokens', 150)
+    assert counts['tokens'] == sum(len(t.ids) - 1 for t in tunes) 
+
+
+def test_an_untrained_model_under_the_constraint_writes_tunes_too(world):
+    folder, tokenizer, models = world
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(tokenizer.vocab_size, BLOCK, 1, 2, 16))
+    tunes = [Tune(tokenizer, (1, i), Reader('4/4', '120', 'G', ['program=0'], alphabet(tokenizer))) for i in range(3)]
+    generate(model, tokenizer, tunes, max_tokens=200, max_bars=4)
+    assert all(len(decode(sample.finish(tune)).notes) for tune in tunes)
+
+
+def test_temperature_zero_takes_the_most_likely_allowed_token_and_top_k_1_the_same(world):
+    cold, _ = tunes_of(world, 'gpt', n=2, temperature=0)
+    narrow, _ = tunes_of(world, 'gpt', n=2, top_k=1, seed=7)
+    assert cold[0].ids == cold[1].ids
+    free, _ = tunes_of(world, 'gpt', n=1, temperature=0, constrain=False)
+    narrow_free, _ = tunes_of(world, 'gpt', n=2, top_k=1, constrain=False)
+    assert free[0].ids == narrow_free[0].ids == narrow_free[1].ids
+    model, tokenizer = world[2]['gpt'], world[1]
+    ids = [tokenizer.tune]
+    while len(ids) < BLOCK - 1 and ids[-1:] != [tokenizer.tune] or len(ids) == 1:
+        ids.append(int(model(torch.tensor([ids]))[0][0, -1].argmax()))
+    assert free[0].ids[:len(ids) - 1] == ids[:-1]
+
+
+def test_draws_have_the_probabilities_of_the_allowed_tokens():
+    """Candidates in the order of the race, the first allowed one taken: chi-squared against p renormalised over the allowed ones."""
+    class Only:                                     # lets through the texts of even ids
+        can_end = ends_line = False
+
+        def feed(self, text):
+            return self if int(text) % 2 == 0 else None
+
+    class Tokens:
+        tokens, tune = [str(i) for i in range(10)], 10
+
+    logits = torch.linspace(-1, 2, 11)
+    tune = type('T', (), {})()
+    tune.reader, tune.generator = Only(), torch.Generator().manual_seed(0)
+    n, counts = 4000, np.zeros(11)
+    for _ in range(n):
+        counts[draw(logits[None], [tune], Tokens, 0.8, 1.0, None, {'tried': 0, 'refused': 0})[0][0]] += 1
+    p = (logits / 0.8).exp().numpy().copy()
+    p[1::2] = p[10] = 0
+    p /= p.sum()
+    assert counts[p == 0].sum() == 0
+    assert (((counts - n * p) ** 2)[p > 0] / (n * p)[p > 0]).sum() < 18.5          # 4 degrees of freedom: p = 0.001
+
+
+@pytest.mark.parametrize('top_p, top_k, expected', [(1.0, None, 5), (0.5, None, 1), (0.51, None, 2), (0.75, None, 2), (0.91, None, 4), (1.0, 3, 3), (0.5, 3, 1), (0.8, 3, 2), (1.0, 9, 5)])
+def test_nucleus_and_top_k_keep_the_most_likely(top_p, top_k, expected):
+    p = torch.tensor([[0.05, 0.5, 0.25, 0.15, 0.05 - 1e-4]])
+    p = torch.cat([p, 1 - p.sum(dim=1, keepdim=True)], dim=1)[:, :5]
+    kept = ~outside(p.log(), top_p, top_k)
+    assert kept.sum() == expected
+    assert set(kept[0].nonzero().flatten().tolist()) <= set(p[0].argsort(descending=True)[:expected].tolist())
+
+
+def test_nucleus_equals_a_sorted_one_on_many_tokens():
+    torch.manual_seed(0)
+    for scale in (0.1, 1.0, 5.0):
+        logits = scale * torch.randn(4, 500)
+        p, order = logits.softmax(1).sort(dim=1, descending=True)
+        keep = (p.cumsum(1) - p) < 0.9
+        expected = torch.zeros_like(keep).scatter(1, order, keep)
+        assert torch.equal(~outside(logits, 0.9, None), expected)
+
+
+def test_a_full_context_keeps_the_header_and_the_latest_whole_bars(world):
+    folder, tokenizer, models = world
+    text = folk_tune(random.Random(1))
+    text += text[text.index('['):]
+    tune = Tune(tokenizer, (0,), Reader(), text + '[V:1]')
+    assert len(tune.ids) > BLOCK
+    context = tokenizer.decode(tune.context(BLOCK))
+    header = text[:text.index('[')]
+    assert context.startswith(header) and len(tune.context(BLOCK)) <= 0.75 * BLOCK
+    rest = context[len(header):]
+    assert rest and (text + '[V:1]').endswith('\n' + rest) and rest.startswith('[V:')
+    long = Tune(tokenizer, (0,), None, 'K:C\n' * 200)
+    assert 0 < len(long.context(BLOCK)) <= 0.75 * BLOCK
+
+
+# ---- the script
+
+class Result:
+    def __init__(self, returncode, stdout, stderr):
+        self.returncode, self.stdout, self.stderr = returncode, stdout, stderr
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """The script as from the command line, in this process (torch takes seconds to import)."""
+    def run(*arguments, cwd=None):
+        if cwd:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, 'argv', ['sample.py', *map(str, arguments)])
+        code = 0
+        try:
+            sample.main()
+        except SystemExit as e:
+            code = e.code
+        return Result(code, *capsys.readouterr())
+    return run
+
+
+def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_path):
+    folder, tokenizer, _ = world
+    for arch in ('gpt', 'lstm'):
+        os.makedirs(tmp_path / 'out' / arch)
+        os.link(folder / f'{arch}.pt', tmp_path / 'out' / arch / 'ckpt.pt')
+    (tmp_path / 'out' / 'broken').mkdir()
+    (tmp_path / 'out' / 'broken' / 'ckpt.pt').write_bytes(b'cut off')
+    first = run('--out_midi', '--num_samples=4', '--max_bars=12', cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert 'out/gpt/ckpt.pt' in first.stdout
+    files = sorted(os.listdir(tmp_path / 'samples'))
+    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'png')] + ['index.html', 'metrics.json'])
+    metrics = json.loads((tmp_path / 'samples' / 'metrics.json').read_text())
+    assert metrics['first_draws']['readable'] == metrics['first_draws']['bars_exact'] == 1
+    assert metrics['comparison']['notes']['n'] == 4 and metrics['comparison']['notes']['baseline'] > 0.3
+    assert len(metrics['copying']['held_out']) == 24 and len(metrics['copying']['samples']) == 4
+    for i in range(4):
+        music = read_midi(str(tmp_path / 'samples' / f'0{i + 1}.mid'))[0]
+        played = sum(m.type == 'note_on' and m.velocity > 0 for m in mido.MidiFile(tmp_path / 'samples' / f'0{i + 1}.mid') if not m.is_meta)
+        assert len(music.notes) == played == metrics['tunes'][i]['notes'] >= 20
+    before = {name: (tmp_path / 'samples' / name).read_bytes() for name in files if name[-3:] in ('abc', 'mid', 'tml')}
+    again = run('--out_midi', '--num_samples=4', '--max_bars=12', '--out_dir=again', cwd=tmp_path)
+    assert again.returncode == 0
+    assert before == {name: (tmp_path / 'again' / name).read_bytes() for name in before}
+    fewer = run('--num_samples=1', '--max_bars=12', cwd=tmp_path)
+    assert fewer.returncode == 0 and sorted(os.listdir(tmp_path / 'samples')) == ['01.abc', '01.png', 'index.html', 'metrics.json']
+
+
+def test_tunes_begin_with_the_prompt_whatever_its_form(run, world, tmp_path):
+    text = folk_tune(random.Random(5))
+    header, bars = text[:text.index('[')], text[text.index('['):].splitlines(keepends=True)
+    music = decode(text)
+    write_midi(music, str(tmp_path / 'p.mid'))
+    (tmp_path / 'p.abc').write_text('X:1\nT:a tune\nM:3/4\nL:1/8\nQ:1/4=120\nK:G\nG2A2B2|c2d2e2|G6|\n')
+    header_of_abc = encode(next(read_abc((tmp_path / 'p.abc').read_text()))[1])
+    for prompt, whole in ((text, text), ((header + bars[0]).replace('\n', '\\n'), header + bars[0]), (tmp_path / 'p.mid', encode(music)), (tmp_path / 'p.abc', header_of_abc)):
+        for n in (None, 0, 1):
+            got = sample.prompt_text(sample.Settings(prompt=str(prompt), prompt_bars=n))
+            assert got == ''.join(whole.splitlines(keepends=True)[:None if n is None else n + whole.count('\nV:') + 4])
+            tune = Tune(world[1], (0,), Reader(), got)
+            generate(world[2]['lstm'], world[1], [tune], max_bars=14)
+            assert tune.text.startswith(got) and len(tune.text) > len(got)
+    result = run(f'--ckpt={world[0] / "lstm.pt"}', '--num_samples=1', '--max_bars=14', f'--prompt={tmp_path / "p.mid"}', '--prompt_bars=2', f'--out_dir={tmp_path / "o"}')
+    assert result.returncode == 0, result.stderr
+    assert encode(read_midi(str(tmp_path / 'p.mid'))[0]).splitlines()[6] in (tmp_path / 'o' / 'index.html').read_text()
+
+
+def test_what_is_asked_for_is_in_every_tune(run, world, tmp_path):
+    result = run(f'--ckpt={world[0] / "gpt.pt"}', '--num_samples=3', '--max_bars=6', '--meter=6/8', '--key=F', '--tempo=120', '--programs=0,33', f'--out_dir={tmp_path}')
+    assert result.returncode == 0, result.stderr
+    for i in (1, 2, 3):
+        text = (tmp_path / f'0{i}.abc').read_text()
+        assert 'M:6/8' in text and 'K:F' in text and '%%MIDI program 33' in text.replace('program 2 33', 'program 33')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--meter=7/5'], '--meter=7/5'), (['--meter=waltz'], '--meter'), (['--key=H'], '--key=H'), (['--programs=0,200'], '200'), (['--tempo=0'], '--tempo'),
+    (['--top_k=0'], '--top_k'), (['--top_p=0'], '--top_p'), (['--temperature=-1'], '--temperature'), (['--num_samples=0'], '--num_samples'),
+    (['--prompt=this is no music'], 'no music'), (['--prompt=none.mid'], 'none.mid'), (['--prompt=bad.mid'], 'bad.mid'), (['--prompt=bad.abc'], 'bad.abc'),
+    (['--key=G', '--constrain=false'], '--key'), (['--key=G', '--prompt=L:1/8'], '--key'), (['--ckpt=none.pt'], 'none.pt'), (['--ckpt=bad.mid'], 'bad.mid'),
+    (['--ckpt=old.pt'], 'old.pt'), (['--ckpt=other.pt'], 'other.pt')])
+def test_mistakes_end_in_one_line(run, world, tmp_path, arguments, message):
+    (tmp_path / 'bad.mid').write_bytes(b'no midi at all')
+    (tmp_path / 'bad.abc').write_text('no tune in here\n')
+    checkpoint = torch.load(world[0] / 'gpt.pt', weights_only=True)
+    torch.save({'model': checkpoint['model'], 'version': 0}, tmp_path / 'old.pt')
+    checkpoint['config']['model']['n_embd'] = 64
+    torch.save(checkpoint, tmp_path / 'other.pt')
+    result = run(*([] if any('--ckpt' in a for a in arguments) else [f'--ckpt={world[0] / "gpt.pt"}']), *arguments, '--num_samples=1' if 'num_samples' not in arguments[0] else '--max_bars=2', cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith('error: ') and result.stderr.count('\n') == 1 and message in result.stderr
+    assert not (tmp_path / 'samples').exists()
+
+
+def test_without_data_the_rest_is_done(run, world, tmp_path):
+    result = run(f'--ckpt={world[0] / "gpt.pt"}', '--num_samples=1', f'--data_dir={tmp_path / "none"}', f'--out_dir={tmp_path / "o"}', '--prompt=')
+    assert result.returncode == 0 and 'no comparison' in result.stdout
+    assert 'comparison' not in json.loads((tmp_path / 'o' / 'metrics.json').read_text())
+
+
+def test_no_checkpoint_is_said_so(run, tmp_path):
+    result = run(cwd=tmp_path)
+    assert result.returncode == 2 and 'train one first' in result.stderr
