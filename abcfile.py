@@ -7,6 +7,7 @@ What a voice cannot say in one line of chords (notes that overlap without starti
 instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet `(3:2:r`, which starts and ends
 on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could disagree about whether it holds in other octaves.
 """
+import re
 from fractions import Fraction
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ import numpy as np
 from music import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
 from notation import FIFTHS, length_text, spelling
 
-BARS_PER_LINE = 4
+BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
 MAX_LINES = 30                      # voices that abc2midi can hold
 STRAIGHT = 3                        # units of a 32nd; times off this grid need tuplets
 DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
@@ -48,7 +49,7 @@ def write_abc(music, title=''):
     voices = music.voices or [Voice()]
     lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
     only_drums = voices[lines[0][0]].is_drum
-    header = ['X:1', 'T:' + (title or music.title or 'Untitled').replace('\n', ' '), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
+    header = ['X:1', 'T:' + re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%'), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
               'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
               '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
     channels = channels_of(voices)
@@ -59,10 +60,22 @@ def write_abc(music, title=''):
         header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
         columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
     body = []
-    for at in range(0, len(bars), BARS_PER_LINE):
-        last = at + BARS_PER_LINE >= len(bars)
-        body += [f'[V:{n + 1}]' + '|'.join(cells[at:at + BARS_PER_LINE]) + ('|]' if last else '|') for n, cells in enumerate(columns)]
+    for first, last in systems(columns):
+        end = '|]' if last == len(bars) else '|'
+        body += [f'[V:{n + 1}]' + '|'.join(cells[first:last]) + end for n, cells in enumerate(columns)]
     return '\n'.join(header + body) + '\n'
+
+
+def systems(columns):
+    """Yield (first bar, behind the last bar) of each line of music: as many bars as fit, by the fullest voice, but no more than are easy to count."""
+    first, width = 0, 0
+    for bar, cells in enumerate(zip(*columns)):
+        size = max(map(len, cells))
+        if bar > first and (width + size > LINE_WIDTH or bar - first == BARS_PER_LINE):
+            yield first, bar
+            first, width = bar, 0
+        width += size
+    yield first, len(columns[0])
 
 
 def layers(music):
@@ -189,9 +202,11 @@ def cut(start, end, pitches, tied):
     """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that the tuplet stays within its beat."""
     points = {start, end}
     if start % STRAIGHT:
-        points.add(next(p for step in (UNITS, UNITS // 2) for p in [start + -start % step] if step < UNITS or p - start in DRAWABLE))
+        beat = start + -start % UNITS
+        points.add(beat if pitches and beat - start in DRAWABLE else start + -start % (UNITS // 2))
     if end % STRAIGHT:
-        points.add(next(p for step in (UNITS, UNITS // 2) for p in [end - end % step] if step < UNITS or end - p in DRAWABLE))
+        beat = end - end % UNITS
+        points.add(beat if pitches and end - beat in DRAWABLE else end - end % (UNITS // 2))
     points = sorted(p for p in points if start <= p <= end)
     return [(a, b, pitches, tied if b == end else pitches) for a, b in zip(points, points[1:])]
 
@@ -213,6 +228,6 @@ def spelled(pitch, fifths, held):
     letter = place[0].upper()
     natural = (fifths + 6 - FIFTHS.index(letter)) // 7                    # what the key signature does to this letter
     alter = {'^': 1, '_': -1, '=': 0, '': natural}[text[:len(text) - len(place)]]
-    silent = held.get(letter, natural) == alter == held.get(place, natural)
-    held[letter] = held[place] = alter
+    silent = held.get((letter, 'all'), natural) == alter == held.get(place, natural)
+    held[letter, 'all'] = held[place] = alter
     return place if silent else {1: '^', -1: '_', 0: '='}[alter] + place

@@ -57,7 +57,7 @@ def read_abc(text):
         head, tunes = '', [head]
     for tune in tunes:
         lines = [line.strip() for line in tune.split('\n')]
-        title = next((line[2:].strip() for line in lines if line.startswith('T:')), '')
+        title = next((line[2:].strip().replace(r'\%', '%') for line in lines if line.startswith('T:')), '')
         try:
             tune = Tune().read(lines)
             yield title, play({name: line.bars for name, line in tune.voices.items()}, tune.order, tune.staves, title), None
