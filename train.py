@@ -240,14 +240,8 @@ def train(s, meta, run):
         for group in (g for o in optimizers for g in o.param_groups):
             group['lr'] = group['peak_lr'] * lr_factor(step, n_steps, s)
         torch.manual_seed((s.seed * 1_000_003 + step) * run.world + run.rank)       # for dropout
-        loss = torch.zeros((), device=run.device)
-        for i, windows in enumerate(micro_batches(step, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro)):
-            if run.world > 1:
-                model.require_backward_grad_sync = i == run.n_micro - 1
-            with run.autocast():
-                micro_loss = model(*batch(ids, windows, s.block_size, run.device))[1] / run.n_micro
-            scaler.scale(micro_loss).backward()
-            loss += micro_loss.detach()
+        windows = micro_batches(step, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro)
+        loss = accumulate(model, (batch(ids, w, s.block_size, run.device) for w in windows), scaler, run)
         norm, stepped = update(raw, optimizers, row_blocks, scaler, s.grad_clip)
         skipped += not stepped
         done = step + 1
@@ -272,6 +266,19 @@ def train(s, meta, run):
             log.start_clock()
     run.print(f"{s.out_dir}/ckpt.pt: {done * step_tokens:,} tokens, val loss {val['loss']:.4f} ± {val['se']:.4f} per token, "
               f"{val['per_note']:.4f} per note, {val['per_char']:.4f} per character")
+
+
+def accumulate(model, batches, scaler, run):
+    """Add up the gradients of a step's micro-batches of (inputs, targets) -> their mean loss, a tensor. Ranks meet at the last one."""
+    loss = torch.zeros((), device=run.device)
+    for i, (x, y) in enumerate(batches, 1):
+        if run.world > 1:
+            model.require_backward_grad_sync = i == run.n_micro
+        with run.autocast():
+            micro_loss = model(x, y)[1] / run.n_micro
+        scaler.scale(micro_loss).backward()
+        loss += micro_loss.detach()
+    return loss
 
 
 def introduce(s, meta, run, raw, n, n_steps, start):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import model as model_module
 from conftest import ROOT
 from lstm import LSTM, LSTMConfig
-from model import GPT, GPTConfig, ChunkedCrossEntropy, token_losses
+from model import GPT, GPTConfig, ChunkedCrossEntropy, attention_in_blocks, flash_attention, token_losses
 
 ORIGINAL = {        # total and non-embedding parameters of the original study, vocabulary 5,000, context 256
     'gpt_micro': (1_713_800, 396_032), 'gpt_tiny': (3_307_400, 1_333_248), 'gpt_small': (8_948_552, 5_989_824),
@@ -57,6 +57,15 @@ def test_loss_is_the_cross_entropy_of_the_logits(arch):
     expected = F.cross_entropy(model(idx)[0].flatten(0, 1), targets.flatten(), reduction='none').view(3, 16)
     torch.testing.assert_close(model(idx, targets)[1], expected.mean())
     torch.testing.assert_close(model(idx, targets, reduction='none')[1], expected)
+
+
+@pytest.mark.parametrize('T', [1, 2, 15, 16])
+def test_attention_in_blocks_is_flash_attention(T):
+    torch.manual_seed(0)
+    qkv = [torch.randn(2, 3, T, 8, requires_grad=True) for _ in range(3)]
+    one, two = attention_in_blocks(*qkv, 0.0), flash_attention(*qkv, 0.0)
+    torch.testing.assert_close(one, two)
+    torch.testing.assert_close(torch.autograd.grad(one.square().sum(), qkv), torch.autograd.grad(two.square().sum(), qkv))
 
 
 @pytest.mark.parametrize('tokens', [1, 7, 64, 65])

@@ -1,0 +1,132 @@
+"""Training speed: tokens a second of train.py's own path beside a plain loop, in one process, so that ratios are fair.
+
+    python bench/train.py                                   # all four models, about 5 minutes on two cores
+    python bench/train.py --models=gpt_micro --rounds=5
+
+plain    the module, fp32, eager; torch's cross_entropy on all logits, torch's AdamW: a loop anyone would write
+written  the same with attention written out (masked_fill, softmax), as before fused kernels
+ours     what train.py runs: bf16 where the chip has it, compiled, chunked loss, fused AdamW, and its own accumulation and update
+
+Loops take turns, one step each in every round, and the best step of each counts: the machine may be shared. On a busy one use
+OMP_NUM_THREADS=1: then time is that of the processor, not of the wall (the one thread's, without other users). The peak is that of a
+2048 x 2048 bf16 matrix product (on CUDA 8192), taken in the same rounds.
+"""
+import os
+import runpy
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import model as model_module                    # noqa: E402
+import train                                    # noqa: E402
+from configurator import configure              # noqa: E402
+from optim import make_optimizers, update       # noqa: E402
+
+
+@dataclass
+class Settings:
+    models: list[str] | None = None     # names of configs; None: gpt_micro, gpt_tiny, gpt_small, rnn_tiny
+    rounds: int = 5                     # steps of each loop, after one to warm up
+    batch_size: int = 16                # sequences of 256 tokens a step
+    vocab_size: int = 5000
+    device: str = 'auto'                # auto | cpu | cuda
+    compile: bool = True                # of our own path
+
+
+def build(name, vocab_size, device):
+    values = {k: v for k, v in runpy.run_path(os.path.join(ROOT, 'config', f'{name}.py')).items() if not k.startswith('_')}
+    model, config = train.ARCHS[values['arch']]
+    torch.manual_seed(1)
+    return model(config(vocab_size=vocab_size, **{k: v for k, v in values.items() if k in config.__dataclass_fields__})).to(device)
+
+
+def plain(model, x, y):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+
+    def step():
+        F.cross_entropy(model(x)[0].flatten(0, 1), y.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return step
+
+
+def written(model, x, y):
+    def attention(q, k, v, dropout):
+        scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+        return scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), float('-inf')).softmax(3) @ v
+    inner = plain(model, x, y)
+
+    def step():
+        flash, model_module.flash_attention = model_module.flash_attention, attention
+        inner()
+        model_module.flash_attention = flash
+    return step
+
+
+def ours(model, x, y, s, run):
+    optimizers, row_blocks = make_optimizers(model, train.Settings())
+    scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
+    compiled = torch.compile(model) if s.compile else model
+    micro = list(zip(x.split(run.micro_batch_size), y.split(run.micro_batch_size)))
+
+    def step():
+        train.accumulate(compiled, micro, scaler, run)
+        update(model, optimizers, row_blocks, scaler, 1.0)
+    return step
+
+
+def matmul(device):
+    n = 2048 if device == 'cpu' else 8192
+    a = torch.randn(n, n, device=device).bfloat16()
+    return lambda: a @ a, 2 * n ** 3
+
+
+def seconds(step, device):
+    clock = time.process_time if device == 'cpu' and torch.get_num_threads() == 1 else time.perf_counter
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    start = clock()
+    step()
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def main():
+    s = configure(Settings)
+    run = train.Run(train.Settings(batch_size=s.batch_size, device=s.device))
+    device = run.device
+    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {device} {run.dtype}, {s.batch_size} x 256 tokens a step')
+    print(f"{'model':<12}{'plain':>9}{'written':>9}{'ours':>9}{'':3}{'ours/plain':>11}{'/written':>10}{'of peak':>9}{'first step':>12}   (k tokens/s)")
+    for name in s.models or ['gpt_micro', 'gpt_tiny', 'gpt_small', 'rnn_tiny']:
+        model = build(name, s.vocab_size, device)
+        tokens = torch.randint(0, s.vocab_size, (s.batch_size, 257), device=device)
+        x, y = tokens[:, :-1], tokens[:, 1:].contiguous()
+        product, flops = matmul(device)
+        loops = {'plain': plain(model, x, y), 'peak': product, 'ours': ours(model, x, y, s, run)}
+        if name.startswith('gpt'):
+            loops['written'] = written(model, x, y)
+        start = time.perf_counter()
+        loops['ours']()
+        first_s = time.perf_counter() - start       # compilation runs in further processes, so by the wall
+        best = {key: seconds(step, device) for key, step in loops.items()}
+        for _ in range(s.rounds):
+            for key, step in loops.items():
+                best[key] = min(best[key], seconds(step, device))
+        rate = {key: s.batch_size * 256 / t for key, t in best.items()}
+        share = rate['ours'] * model.flops_per_token() / (flops / best['peak'])
+        print(f"{name:<12}{rate['plain'] / 1e3:>9.1f}" + (f"{rate['written'] / 1e3:>9.1f}" if 'written' in rate else f"{'-':>9}") +
+              f"{rate['ours'] / 1e3:>9.1f}{'':3}{rate['ours'] / rate['plain']:>11.2f}" +
+              (f"{rate['ours'] / rate['written']:>10.2f}" if 'written' in rate else f"{'-':>10}") +
+              f"{share:>9.0%}{first_s:>10.1f} s", flush=True)
+
+
+if __name__ == '__main__':
+    main()
