@@ -120,7 +120,8 @@ def train(texts, vocab_size, kind='bpe'):
     merged = [bytes(token) for token, rank in sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])][256:]
     tokens = alphabet + [token.decode() for token in merged if token.isascii()]
     if vocab_size <= len(alphabet) or len(tokens) < vocab_size - 1:
-        raise ValueError(f'vocab_size {vocab_size} does not fit this text, which gives {len(alphabet) + 1} to {len(tokens) + 1} ids')
+        raise ValueError(f'vocab_size {vocab_size} does not fit this text, '
+                         f'which gives {len(alphabet) + 1} to {len(tokens) + 1} ids')
     return Tokenizer(kind, tokens[:vocab_size - 1])
 
 
@@ -132,7 +133,7 @@ def report(folder):
     ids = np.memmap(os.path.join(folder, 'train.bin'), np.uint16, 'r')
     counts = np.bincount(ids, minlength=tokenizer.vocab_size)
     rare = int((counts < 20).sum())
-    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}), of which {rare} occur fewer than 20 times in {len(ids):,} training tokens', '']
+    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}); {rare} occur less than 20 times in {len(ids):,} tokens of train', '']
     for name, split in meta['splits'].items():
         if split['tokens']:
             lines.append(f"{name:6} {split['tokens']:>12,} tokens  {split['tokens'] / max(1, split['notes']):.3f} a note"
@@ -142,7 +143,8 @@ def report(folder):
         groups[kind_of(token), 'ids'] += 1
         groups[kind_of(token), 'uses'] += count
     lines += ['', f"{'what a token is':30} {'ids':>6} {'share of the tokens':>20}"]
-    for kind in ('one character', 'voice label', 'whole cell', 'header line', 'ends a bar of a voice', 'with a whole chord', 'part of a cell'):
+    for kind in ('one character', 'voice label', 'whole cell', 'header line', 'ends a bar of a voice', 'with a whole chord',
+                 'part of a cell'):
         lines.append(f"{kind:30} {groups[kind, 'ids']:6} {groups[kind, 'uses'] / max(1, len(ids)):20.1%}")
     table = sorted(zip(counts.tolist(), tokenizer.tokens), reverse=True)
     sections = (('longest', sorted(table, key=lambda row: (-len(row[1]), -row[0]))),

@@ -20,7 +20,8 @@ from music import UNITS, bar_length, bar_starts
 from quantise import MidiError
 from tunebook import read_abc
 
-MIN_NOTES, MIN_BARS, MAX_SILENCE = 20, 4, 0.5           # what is shorter, or silent in more than this share of its bars, is no tune
+MIN_NOTES, MIN_BARS = 20, 4         # what is shorter is no tune,
+MAX_SILENCE = 0.5                   # nor is what is silent in more than this share of its bars
 MIDI2ABC = ['midi2abc', '-s', '-nb', '-nt', '-noly', '-aul', '16', '-f']
 MIDI2ABC_LIMIT_S = 30
 
@@ -71,7 +72,7 @@ def decoded(data):
 
 
 def read_musicxml(data, suffix):
-    """(Music, report) of MusicXML (suffix .mxl or .musicxml), through music21 and MIDI. MIDI has no pickup bars, so that is carried beside it."""
+    """(Music, report) of MusicXML (`suffix` .mxl or .musicxml) through music21 and MIDI, and the pickup, which MIDI has not."""
     import music21                                      # slow to import, and few corpora need it
     import symusic
     try:

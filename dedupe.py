@@ -4,9 +4,9 @@
     similarity(a, b)                                # about the share of melodic figures that the two have in common
     Near([b, ...]).of(a)                            # indices of the tunes that `a` is a near-duplicate of
 
-A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument or place, so
-these may differ. Figures of two pitches (repeated notes, tremolos) are found in all music and do not count, unless there are no
-others. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
+A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument or place,
+so these may differ. Figures of two pitches (repeated notes, tremolos) are found in all music and do not count, unless there are
+no others. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
 smallest of two tunes' union the share that both have estimates the Jaccard similarity of their sets of figures, with a standard
 error of at most 1 / (2 sqrt(k)) = 0.03; for a tune of up to 256 different figures it is exact.
 """

@@ -6,9 +6,9 @@
 
     find -> convert (midi.py, notation.py) -> exact duplicates -> split -> near-duplicates -> tokenizer (bpe.py) -> .bin
 
-A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in the corpus. A train tune that is
-nearly one in val or test is left out, and so is a test tune that is nearly one in val. Conversion is saved in shards; a run that
-was interrupted goes on at the last whole shard, and ends with the same files as an undisturbed one.
+A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in the corpus. A train tune that
+is nearly one in val or test is left out, and so is a test tune that is nearly one in val. Conversion is saved in shards; a run
+that was interrupted goes on after the last whole shard, and ends with the same files as an undisturbed one.
 """
 import hashlib
 import importlib.metadata
@@ -25,9 +25,9 @@ import bpe
 import dedupe
 import shards
 import sources
+import transpose
 from configurator import configure, fail
-from music import KEY_NAMES, KEYS
-from notation import pitches, spelling
+from corpus_table import histogram, table
 from progress import Progress
 
 
@@ -49,9 +49,6 @@ class Settings:
     seed: int = 0                           # of the split
 
 
-SPLITS = ('val', 'test', 'train')           # the order in which they are made: train leaves out what is near the others
-
-
 # ------------------------------------------------------------------------------------------------------------- settings
 
 def check(s):
@@ -60,7 +57,7 @@ def check(s):
     for source in s.source:
         sources.check(source)
     bundled = s.source == ['bundled']
-    s.out_dir = s.out_dir or os.path.join('data', re.sub(r'\W.*', '', os.path.basename(s.source[0].rstrip('/'))) or 'corpus')
+    s.out_dir = s.out_dir or os.path.join('data', re.sub(r'\W.*', '', os.path.basename(os.path.abspath(s.source[0]))) or 'corpus')
     s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
@@ -71,7 +68,7 @@ def check(s):
             ('tokenizer', s.tokenizer in ('bpe', 'char'), "'bpe' or 'char'"),
             ('vocab_size', 1 < s.vocab_size <= 65535, 'at most 65,535, so that an id fits 16 bits'),
             ('val_fraction', 0 <= s.val_fraction < 1, 'in 0..1'),
-            ('test_fraction', 0 <= s.test_fraction and s.val_fraction + s.test_fraction < 1, 'such that something is left to train on'),
+            ('test_fraction', 0 <= s.test_fraction < 1 - s.val_fraction, 'such that something is left to train on'),
             ('transpose', 0 <= s.transpose <= 11, 'in 0..11'),
             ('transpose', s.transpose == 0 or s.converter == 'builtin', "0 with converter='midi2abc', whose text we do not read"),
             ('tokenizer_chars', s.tokenizer_chars > 0, 'above 0'), ('time_limit_s', s.time_limit_s > 0, 'above 0'),
@@ -121,7 +118,7 @@ def select(paths, s, left_out):
             where = side(record['key'], s)
             if where != 'train':
                 held_out[len(rows)] = record['sketch']
-            rows.append((record['key'], where, i, record['at'], record['size'], record['notes'], record['bars'], True))
+            rows.append((record['key'], where, i, *(record[name] for name in ('at', 'size', 'notes', 'bars')), True))
             names.append(name)
     tunes = np.array(rows, TUNE)
     del rows
@@ -136,27 +133,28 @@ def select(paths, s, left_out):
 
 
 def leave_out_near(paths, tunes, names, held_out, leave_out, left_out):
-    """Unmark test tunes near val, then train tunes near what is left of both. Returns the tunes that leak, those left out not counted."""
-    leakage = {'test_near_val': 0, 'train_near_val_or_test': 0}
-    keys = {where: set(tunes['key'][tunes['kept'] & (tunes['side'] == where)].tolist()) for where in SPLITS}
-    leakage['same_music'] = sum(len(keys[a] & keys[b]) for a, b in (('train', 'val'), ('train', 'test'), ('test', 'val')))
+    """Unmark test tunes near val, then train tunes near what is left of both. Returns how many tunes leak after that."""
+    keys = {where: set(tunes['key'][tunes['kept'] & (tunes['side'] == where)].tolist()) for where in ('train', 'val', 'test')}
+    leakage = {'same_music': sum(len(keys[a] & keys[b]) for a, b in (('train', 'val'), ('train', 'test'), ('test', 'val'))),
+               'test_near_val': 0, 'train_near_val_or_test': 0}
 
-    def pass_over(where, near, indices, i, sketch):
-        found = near.of(sketch)
-        if found and leave_out:
+    def index(*where):
+        indices = [i for i in held_out if tunes['kept'][i] and tunes['side'][i] in where]
+        return indices, dedupe.Near([held_out[i] for i in indices])
+
+    def judge(i, sketch, indices, near, leak, reason):
+        like = near.of(sketch)
+        if like and leave_out:
             tunes['kept'][i] = False
-            left_out.add(names[i], f"nearly a tune of {where.split('near_')[1].replace('_', ' ')}", int(tunes['notes'][i]), names[indices[found[0]]])
-        elif found:
-            leakage[where] += 1
+            left_out.add(names[i], reason, int(tunes['notes'][i]), names[indices[like[0]]])
+        elif like:
+            leakage[leak] += 1
 
-    kept = [i for i in held_out if tunes['kept'][i]]
-    indices = [i for i in kept if tunes['side'][i] == 'val']
-    near = dedupe.Near([held_out[i] for i in indices])
-    for i in kept:
-        if tunes['side'][i] == 'test':
-            pass_over('test_near_val', near, indices, i, held_out[i])
-    indices = [i for i in kept if tunes['kept'][i]]
-    near = dedupe.Near([held_out[i] for i in indices])
+    val = index('val')
+    for i in held_out:
+        if tunes['side'][i] == 'test' and tunes['kept'][i]:
+            judge(i, held_out[i], *val, 'test_near_val', 'nearly a tune of val')
+    both = index('val', 'test')
     i = -1
     with Progress('near-duplicates', 'tunes') as progress:
         for path in paths:
@@ -164,7 +162,7 @@ def leave_out_near(paths, tunes, names, held_out, leave_out, left_out):
                 if 'reason' not in record:
                     i += 1
                     if tunes['side'][i] == 'train' and tunes['kept'][i]:
-                        pass_over('train_near_val_or_test', near, indices, i, record['sketch'])
+                        judge(i, record['sketch'], *both, 'train_near_val_or_test', 'nearly a tune of val or test')
             progress.show(i + 1, (i + 1) / len(tunes))
     return leakage
 
@@ -180,7 +178,8 @@ def quantisation_figures(total):
     """What quantisation changed in the MIDI files that were converted, as shares and means."""
     if not total['files']:
         return {}
-    return {'files': total['files'], 'notes': total['notes'], 'repaired_files': total['repaired'], 'keys_estimated': total['key_estimated'],
+    return {'files': total['files'], 'notes': total['notes'], 'repaired_files': total['repaired'],
+            'keys_estimated': total['key_estimated'],
             'onsets_within_twelfth_quarter': total['onsets_within_twelfth'] / total['notes'],
             'files_with_995_of_1000_such_onsets': total['files_exact'] / total['files'],
             'mean_onset_move_quarters': total['onset_error'] / total['notes'],
@@ -189,42 +188,10 @@ def quantisation_figures(total):
             'merged_unisons': total['merged_unisons'] / total['notes']}
 
 
-# ------------------------------------------------------------------------------------------------- transposition, tokens
-
-NOTE = re.compile(r"\[(?:V:(\d+)|K:(\w+#?)|[MQ]:[^\]]*)\]|[_=^]?[A-Ga-g](?:,+|'+)?")
-
-
-def transposed(text, semitones):
-    """Our notation `semitones` higher, keys too, drums untouched; None if a note would leave 0..127. Same as over decode and encode."""
-    header, body = re.fullmatch(r'((?:[A-Z]:.*\n)*)((?s:.*))', text).groups()
-    drums = set(re.findall(r'^V:(\d+) drums', header, re.M))
-    table = {}
-
-    def key(name):
-        sharps, mode = KEYS[name]
-        new = (sharps + 7 * semitones + 5) % 12 - 5             # -5..6: of two spellings the one with fewer signs
-        table['names'] = {note: spelling(new)[pitch + semitones] for note, pitch in pitches(sharps).items() if 0 <= pitch + semitones < 128}
-        return KEY_NAMES[new, mode]
-
-    def replace(match):
-        voice, name = match.groups()
-        if voice:
-            table['is_drum'] = voice in drums
-        elif name:
-            return f'[K:{key(name)}]'
-        elif match[0][0] != '[' and not table['is_drum']:
-            return table['names'][match[0]]
-        return match[0]
-
-    header = re.sub(r'(?<=^K:).*', lambda m: key(m[0]), header, flags=re.M)
-    try:
-        return header + NOTE.sub(replace, body)
-    except KeyError:                                            # a note that is not in the table any more
-        return None
-
+# --------------------------------------------------------------------------------------------------------------- tokens
 
 def train_order(tunes, copies):
-    """List of (index, semitones) of the train tunes and their transposed copies, in an order by hash: any part is a fair sample."""
+    """List of (index, semitones) of the train tunes and their transposed copies, by hash: any part is a fair sample."""
     order = []
     for i in np.flatnonzero(tunes['side'] == 'train').tolist():
         key = tunes['key'][i].decode()
@@ -238,7 +205,7 @@ def texts_of(order, tunes, paths):
     """Yield (index, text) in that order; copies that would leave the range of MIDI are passed over."""
     for i, semitones in order:
         text = shards.read_text(paths[tunes['shard'][i]], tunes['at'][i], tunes['size'][i])
-        text = transposed(text, semitones) if semitones else text
+        text = transpose.transposed(text, semitones) if semitones else text
         if text is not None:
             yield i, text
 
@@ -264,7 +231,8 @@ def write_tokens(name, order, tunes, paths, tokenizer, s):
     """Write NAME.bin, and NAME.abc for the sides that are read by people. Returns (counts for meta.json, tokens of each tune)."""
     counts, lengths, batch = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), [], []
     binary, plain = (os.path.join(s.out_dir, f'{name}.{suffix}.tmp') for suffix in ('bin', 'abc'))
-    with open(binary, 'wb') as out, open(plain, 'w', encoding='utf-8', newline='') as text_out, Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress:
+    with (open(binary, 'wb') as out, open(plain, 'w', encoding='utf-8', newline='') as text_out,
+          Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress):
         def flush():
             for ids in tokenizer.encode_batch(batch, s.workers):
                 np.array([tokenizer.tune, *ids], np.uint16).tofile(out)
@@ -297,9 +265,11 @@ def write_tokens(name, order, tunes, paths, tokenizer, s):
 def main(argv=None):
     s = check(configure(Settings, argv))
     os.makedirs(s.out_dir, exist_ok=True)
-    paths = shards.convert_all(s.source, os.path.join(s.out_dir, 'shards'), s.converter, s.shard_files, s.workers, s.time_limit_s)
+    folder = os.path.join(s.out_dir, 'shards')
+    paths = shards.convert_all(s.source, folder, s.converter, s.shard_files, s.workers, s.time_limit_s)
     settings = {k: v for k, v in asdict(s).items() if k not in ('out_dir', 'workers')}
-    inputs = hashlib.sha256(json.dumps([settings, [os.path.basename(p) for p in paths], versions(), own_code()]).encode()).hexdigest()
+    inputs = json.dumps([settings, [os.path.basename(path) for path in paths], versions(), own_code()])
+    inputs = hashlib.sha256(inputs.encode()).hexdigest()
     meta_path = os.path.join(s.out_dir, 'meta.json')
     if os.path.exists(meta_path):
         with open(meta_path, encoding='utf-8') as f:
@@ -316,13 +286,15 @@ def main(argv=None):
     orders = {name: [(i, 0) for i in np.flatnonzero(tunes['side'] == name).tolist()] for name in ('val', 'test')}
     orders['train'] = train_order(tunes, s.transpose)
     if not orders['train']:
-        why = ', '.join(f"{c['tunes']:,} {reason}" for reason, c in left_out.counts.items()) or 'no file that ends in ' + ', '.join(sources.SUFFIXES)
+        why = (', '.join(f"{c['tunes']:,} {reason}" for reason, c in left_out.counts.items())
+               or 'no file that ends in ' + ', '.join(sources.SUFFIXES))
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
     splits, lengths = {}, {}
     for name in ('train', 'val', 'test'):
         splits[name], lengths[name] = write_tokens(name, orders[name], tunes, paths, tokenizer, s)
-    meta = {'vocab_size': tokenizer.vocab_size, 'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
+    meta = {'vocab_size': tokenizer.vocab_size,
+            'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
             'splits': splits, 'filters': dict(sorted(left_out.counts.items())), 'quantisation': quantisation, 'leakage': leakage,
             'settings': settings, 'versions': versions(), 'inputs': inputs}
     histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
@@ -348,48 +320,10 @@ def versions():
 def own_code():
     """Hash of the code after the conversion, as shards.code_version is of the code before."""
     digest = hashlib.sha256()
-    for path in (__file__, bpe.__file__):
+    for path in (__file__, bpe.__file__, transpose.__file__):
         with open(path, 'rb') as f:
             digest.update(f.read())
     return digest.hexdigest()
-
-
-def table(meta):
-    """What a person wants to know of the corpus."""
-    lines = [f"\n{'':8}{'tunes':>10}{'notes':>14}{'bars':>12}{'tokens':>14}{'characters':>15}{'tokens/note':>13}{'chars/token':>13}"]
-    for name, c in meta['splits'].items():
-        lines.append(f"{name:8}{c['tunes']:10,}{c['notes']:14,}{c['bars']:12,}{c['tokens']:14,}{c['characters']:15,}"
-                     f"{c['tokens'] / max(c['notes'], 1):13.3f}{c['characters'] / max(c['tokens'], 1):13.2f}")
-    lines += ['', f"{'left out':45}{'tunes':>10}{'notes':>14}"]
-    lines += [f"  {reason:43}{c['tunes']:10,}{c['notes']:14,}" for reason, c in sorted(meta['filters'].items(), key=lambda x: -x[1]['tunes'])]
-    q = meta['quantisation']
-    if q:
-        lines += ['', f"quantisation of {q['files']:,} files: {q['onsets_within_twelfth_quarter']:.2%} of the onsets within 1/12 quarter "
-                  f"(at least 99.5% in {q['files_with_995_of_1000_such_onsets']:.1%} of the files), mean move {q['mean_onset_move_quarters']:.4f} quarters,",
-                  f"mean duration {q['mean_duration_quarters']:.3f} quarters, changed by {q['mean_duration_change_quarters']:.3f}; "
-                  f"{q['merged_unisons']:.2%} of the notes merged as unisons; {q['repaired_files']:,} files repaired, {q['keys_estimated']:,} keys estimated"]
-    leaks = ', '.join(f"{name.replace('_', ' ')} {n}" for name, n in meta['leakage'].items())
-    lines += ['', f"vocabulary {meta['vocab_size']:,} ({meta['tokenizer']['kind']}); leakage: {leaks}"]
-    return '\n'.join(lines)
-
-
-def histogram(lengths, path):
-    """Picture of the lengths of tunes in tokens."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(figsize=(7, 3.5))
-    longest = max(int(n.max()) for n in lengths.values() if len(n))
-    bins = np.geomspace(min(int(n.min()) for n in lengths.values() if len(n)), longest + 1, 60)
-    for name, n in lengths.items():
-        if len(n):
-            axes.hist(n, bins, histtype='step', weights=np.full(len(n), 1 / len(n)), label=f'{name}: {len(n):,} tunes, median {int(np.median(n)):,}')
-    axes.set(xscale='log', xlabel='tokens in a tune', ylabel='share of the tunes', title='Lengths of tunes')
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path + '.tmp', format='png', dpi=120)
-    plt.close(figure)
-    os.replace(path + '.tmp', path)
 
 
 if __name__ == '__main__':

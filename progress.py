@@ -4,7 +4,7 @@ import time
 
 
 class Progress:
-    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays, with the total time."""
+    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays, with all the time."""
 
     def __init__(self, label, unit, scale=1):
         """`scale`: how many of what `show` counts are one `unit` (2**20 for bytes in MB)."""
@@ -26,7 +26,8 @@ class Progress:
     def text(self, now):
         done, note = self.last
         rate = done / self.scale / max(now - self.start, 1e-3)
-        return f'{self.label}: {done / self.scale:,.0f} {self.unit}, {rate:,.{0 if rate >= 100 else 1}f} a second' + (f', {note}' if note else '')
+        rate = f'{rate:,.0f}' if rate >= 100 else f'{rate:.1f}'
+        return f'{self.label}: {done / self.scale:,.0f} {self.unit}, {rate} a second' + (f', {note}' if note else '')
 
     def write(self, line, end=''):
         if self.on_terminal:

@@ -4,9 +4,9 @@
     for record in records_of(paths[0]): ...
     text = read_text(paths[0], record['at'], record['size'])
 
-A shard is PATH.abc, the texts one after the other, and PATH.json, which is written last: a line for each tune (see convert.py), with
-the place of its text. PATH holds a hash of the shard's files (name, size, time or content) and of the code that converts them, so
-a shard that is there is right.
+A shard is PATH.abc, the texts one after the other, and PATH.json, which is written last: a line for each tune (see convert.py),
+with the place of its text. PATH holds a hash of the shard's files (name, size, time or content) and of the code that converts
+them, so a shard that is there is right.
 """
 import base64
 import hashlib

@@ -22,6 +22,7 @@ import prepare
 from midi import write_midi
 from music import Music, Voice
 from test_dedupe import mixture, tune
+from transpose import transposed
 
 SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
 
@@ -213,12 +214,12 @@ def test_transposed_text_is_the_text_of_the_transposed_music():
         music.meters, music.tempos = [(0, 4, 4), (96, 3, 4)], [(0, 120), (96, 90)]
         music = notation.decode(notation.encode(music))
         for semitones in range(-6, 7):
-            assert prepare.transposed(notation.encode(music), semitones) == notation.encode(shifted(music, semitones))
+            assert transposed(notation.encode(music), semitones) == notation.encode(shifted(music, semitones))
 
 
 def test_a_copy_that_leaves_the_range_of_midi_is_none():
     music = Music(np.array([(0, 96, 125, 0)], np.int32), [Voice()])
-    assert prepare.transposed(notation.encode(music), 2) is not None and prepare.transposed(notation.encode(music), 3) is None
+    assert transposed(notation.encode(music), 2) is not None and transposed(notation.encode(music), 3) is None
 
 
 def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
@@ -227,7 +228,7 @@ def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
     assert meta['splits']['train']['tunes'] == 3 * prepared[1]['splits']['train']['tunes']
     train, originals = texts_of(out, 'train')[0], texts_of(prepared[0], 'train')[0]
     assert not collections.Counter(originals) - collections.Counter(train)
-    assert set(train) < {prepare.transposed(text, n) for text in originals for n in range(-5, 7)}
+    assert set(train) < {transposed(text, n) for text in originals for n in range(-5, 7)}
     assert [sorted(texts_of(out, name)[0]) for name in ('val', 'test')] == [sorted(texts_of(prepared[0], name)[0]) for name in ('val', 'test')]
 
 
