@@ -93,7 +93,7 @@ def fate(left, key, onset):
     for other in list(left):
         if other[0] == key[0] and take(left, other, onset, TOLERANCE):
             return 'note: with another program' if other[2] == key[2] else 'note: with another drum flag'
-    return 'note: not there'
+    return 'note: not there' if key[0] >= 12 else 'note: not there, pitch below 12'
 
 
 def open_with_music21(path):
