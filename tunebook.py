@@ -55,8 +55,9 @@ def read_abc(text):
     head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
     if not tunes and re.search(r'^K:', head, re.M):
         head, tunes = '', [head]
+    defaults = re.findall(r'^(?:%%|[ILMQ]:).*', head, re.M)          # a file header holds for all tunes
     for tune in tunes:
-        lines = [line.strip() for line in tune.split('\n')]
+        lines = defaults + [line.strip() for line in tune.split('\n')]
         title = next((line[2:].strip().replace(r'\%', '%') for line in lines if line.startswith('T:')), '')
         try:
             tune = Tune().read(lines)
@@ -68,8 +69,8 @@ def read_abc(text):
 class Line:
     """One voice while it is read: what is in force, and the bars so far."""
 
-    def __init__(self, name, tune):
-        self.name, self.program, self.is_drum, self.shift, self.propagate = name, tune.program, tune.is_drum, tune.shift, tune.propagate
+    def __init__(self, tune):
+        self.program, self.is_drum, self.shift, self.propagate = tune.program, tune.is_drum, tune.shift, tune.propagate
         self.unit, self.meter, self.key, self.signature = tune.unit, tune.meter, tune.key, tune.signature
         self.bars, self.bar = [], Bar(tune.meter, tune.key, tune.tempo)
         self.accidentals = {}           # what holds to the barline: letter (or letter and octave) -> semitones
@@ -81,7 +82,7 @@ class Line:
     def barline(self, mark, ending, tempo):
         """Close the bar at `mark`; an empty bar (two marks in a row, a mark at the start) only hands its marks on."""
         mark = mark.replace('[|]', '|' if ':' not in mark else '')      # an invisible barline
-        both = mark.strip(':') == '' or mark == '|:|'                               # ::
+        both = mark.strip(':') == '' or mark == '|:|'                   # :: and what some books write for it
         ends = len(mark) // 2 if both else len(mark) - len(mark.lstrip(':'))
         starts = both or mark.endswith(':')
         section = bool(ends or starts or mark != '|')
@@ -166,9 +167,8 @@ class Tune:
         for line in lines:
             if not line and self.in_body:
                 break                               # an empty line ends the tune
-            if line.startswith(('%%', 'I:')):
-                self.directive(line[2:].split('%')[0].split() + ['', ''])
-                continue
+            if line.startswith('%%'):
+                line = 'I:' + line[2:]
             line = re.sub(r'(?<!\\)%.*', '', line).strip()
             if re.match('[A-Za-z+]:', line) and not (self.in_body and re.match('[A-Ga-gz]:[|:]', line)):
                 self.field(line[0], line[2:].strip())
@@ -179,8 +179,8 @@ class Tune:
         return self
 
     def directive(self, words):
-        """%%MIDI and propagate-accidentals; everything else is layout."""
-        here = self.line or self.declared or self
+        """%%MIDI, %%score and propagate-accidentals; everything else is layout."""
+        here, words = self.line or self.declared or self, words + ['', '']
         if words[0] in ('score', 'staves'):
             for staff in re.findall(r'\(([^()]*)\)', ' '.join(words)):
                 self.staves.update(dict.fromkeys(staff.split(), staff.split()[0]) if staff.split() else {})
@@ -223,13 +223,17 @@ class Tune:
             self.order = value
         elif letter == 'V':
             self.voice(value)
+        elif letter == 'I':
+            self.directive(value.split())
         if letter in 'KMQ' and self.line and not any(self.line.bar.layers):      # right behind a barline
             self.line.bar.meter, self.line.bar.key, self.line.bar.tempo = self.line.meter, self.line.key, self.tempo
 
     def voice(self, value):
         """Go to the voice that a V: field names, a new one if need be; return it."""
         name, _, properties = value.strip().partition(' ')
-        line = self.voices.setdefault(name, Line(name, self))
+        if name not in self.voices:
+            self.voices[name] = Line(self)
+        line = self.voices[name]
         line.shift = shift_of(properties, line.shift)
         if self.in_body:
             self.line = line
@@ -302,7 +306,7 @@ class Tune:
 
 
 def passes(text):
-    """'1,3-4.' -> {1, 3, 4}"""
+    """'1,3-4.' -> {1, 3, 4}: on which turns an ending is played."""
     numbers = set()
     for first, last in re.findall(r'(\d{1,3})(?:-(\d{1,3}))?', text):
         numbers |= set(range(int(first), min(int(last or first), int(first) + 99) + 1))

@@ -64,19 +64,23 @@ def play(voices, order, staves, title=''):
     if not spans:
         raise AbcError('no notes')
     music = timeline(played, title)
-    spans = join_ties(spans)
-    kinds = sorted({span[3] for span in spans}, key=lambda kind: list(voices).index(kind[0]))
+    music.notes, music.voices = gather(join_ties(spans), list(voices), staves)
+    return music
+
+
+def gather(spans, names, staves):
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of their names."""
+    kinds = sorted({span[3] for span in spans}, key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
-        names = list(dict.fromkeys(lines))
-        index = {kind: names.index(line) for kind, line in zip(kinds, lines)}
+        voices = list(dict.fromkeys(lines))
+        index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
         rows = [(round_to_units(onset), max(round_to_units(onset) + 1, round_to_units(end)), pitch, index[kind])
                 for onset, end, pitch, kind, _ in spans]
-        music.notes = without_overlaps(rows)
-        music.voices = [Voice(program, is_drum) for _, program, is_drum in names]
-        if music.notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
+        notes = without_overlaps(rows)
+        if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
             break                                       # no voice had to give way to another one on its staff
-    return music
+    return notes, [Voice(program, is_drum) for _, program, is_drum in voices]
 
 
 def playing_order(bars, order):

@@ -113,6 +113,7 @@ def test_voices_with_programs_and_drums():
     music = read(body)
     assert music.voices == [Voice(40), Voice(0, True)]
     assert music.notes.tolist() == [[0, 96, 60, 0], [0, 96, 64, 1], [96, 96, 62, 0], [96, 96, 65, 1]]
+    assert read('C[I:MIDI program 12]D').voices == [Voice(0), Voice(12)]
     assert read('[V:2]E8|F8|\n[V:1]C8|D8|', 'V:1 octave=-1\n%%MIDI program 40\nV:2\nM:4/4\nL:1/8\nK:C').notes[0, 2] == 48
 
 
@@ -126,6 +127,11 @@ def test_what_cannot_be_read_has_a_named_reason(body, reason):
 def test_a_book_goes_on_behind_a_tune_that_is_rejected():
     book = 'X:1\nT:one\nK:C\nC ?\n\nX:2\nT:two\nK:C\nC D\n'
     assert [(title, music is None) for title, music, _ in read_abc(book)] == [('one', True), ('two', False)]
+
+
+def test_a_file_header_holds_for_all_tunes():
+    ((_, music, _),) = read_abc('L:1/4\nM:3/4\n\nX:1\nK:C\nCDE|F\n')
+    assert music.meters == [(0, 3, 4)] and music.notes[0, 1] == 24
 
 
 def test_compact_notation_is_read_too():
