@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 
@@ -278,7 +279,7 @@ def main(argv=None):
             print(table(meta))
             print(f'{s.out_dir} is up to date')
             return
-    with open(os.path.join(s.out_dir, 'failures.tsv.tmp'), 'w', encoding='utf-8') as f:
+    with open(os.path.join(s.out_dir, 'failures.tsv.tmp'), 'w', encoding='utf-8', errors='surrogateescape') as f:
         left_out = LeftOut(f)
         tunes, quantisation, leakage = select(paths, s, left_out)
         f.flush()
@@ -327,4 +328,7 @@ def own_code():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('stopped; the same command goes on from here')

@@ -49,7 +49,8 @@ def convert_all(all_sources, folder, converter, shard_files, workers, time_limit
                 for batch in batches(sources.items(source), shard_files):
                     state['fraction'] = (number + batch[-1].fraction) / len(all_sources)
                     names = '\n'.join(f'{item.name}\t{item.stamp}' for item in batch)
-                    path = os.path.join(folder, hashlib.sha256(f'{version}\n{source}\n{names}'.encode()).hexdigest()[:24])
+                    identity = f'{version}\n{source}\n{names}'.encode('utf-8', 'surrogateescape')       # names are any bytes
+                    path = os.path.join(folder, hashlib.sha256(identity).hexdigest()[:24])
                     if path in paths:                           # the same source, named twice
                         continue
                     paths[path] = len(batch)

@@ -26,6 +26,7 @@ MAX_BYTES = 16 << 20                # a larger file is no piece of music
 LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
 LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
 LAKH_PATH = os.path.join('data', 'downloads', 'lmd_full.tar.gz')
+RETRY_S = 3                         # between two attempts to download
 BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))     # the slow ones first
 
 
@@ -133,7 +134,7 @@ def stamp(data):
     return hashlib.sha256(data).hexdigest()[:16] if data is not None else 'large'
 
 
-def download(url, path, md5, attempts=5, wait_s=3):
+def download(url, path, md5, attempts=5):
     """Fetch `url` to `path` unless it is there, going on where an earlier try stopped; exits with one line if that fails.
 
     The file appears under its name only when it is whole and its md5 is right; until then it is `path`.part.
@@ -155,7 +156,7 @@ def download(url, path, md5, attempts=5, wait_s=3):
             if attempt == attempts - 1:
                 fail(f'download: {url} cannot be reached ({reason}); run again to go on, or put the file at {path}')
             print(f'download: interrupted ({reason}), trying again', flush=True)
-            time.sleep(wait_s)
+            time.sleep(RETRY_S)
     digest = hashlib.md5()
     with open(part, 'rb') as f:
         while block := f.read(1 << 20):

@@ -19,9 +19,11 @@ import convert
 import dedupe
 import notation
 import prepare
+import sources
 from midi import write_midi
 from music import Music, Voice
 from test_dedupe import mixture, tune
+from test_sources import Server
 from transpose import transposed
 
 SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
@@ -192,6 +194,32 @@ def test_char_tokenizer_is_one_token_a_character(corpus, tmp_path):
         assert counts['tokens'] == counts['characters'] + counts['tunes']
 
 
+def test_lakh_is_downloaded_and_streamed(corpus, prepared, tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / 'x.tar.gz', 'w:gz') as archive:
+        archive.add(corpus, 'lmd_full')
+    body = (tmp_path / 'x.tar.gz').read_bytes()
+    with Server(breaks=1, break_after=len(body) // 2, body=body) as server:
+        monkeypatch.setattr(sources, 'LAKH_URL', server.url)
+        monkeypatch.setattr(sources, 'LAKH_MD5', hashlib.md5(body).hexdigest())
+        monkeypatch.setattr(sources, 'LAKH_PATH', str(tmp_path / 'downloads' / 'lmd_full.tar.gz'))
+        monkeypatch.setattr(sources, 'RETRY_S', 0)
+        run('lakh', str(tmp_path / 'out'))
+    assert len(server.requests) == 2 and hashes(str(tmp_path / 'out'))['train.bin'] == hashes(prepared[0])['train.bin']
+
+
+def test_names_may_be_any_bytes(tmp_path):
+    source = lay_out(tmp_path / 'in', range(12))
+    odd = os.path.join(os.fsencode(source), b'\xff\t.mid')
+    try:
+        os.rename(os.path.join(os.fsencode(source), b'000.mid'), odd)
+    except OSError:
+        pytest.skip('this file system wants UTF-8')
+    with open(odd, 'wb') as f:
+        f.write(b'nothing')
+    run(source, str(tmp_path / 'out'))
+    assert b'\xff .mid\tno MIDI header\t\n' in (tmp_path / 'out' / 'failures.tsv').read_bytes()
+
+
 # -------------------------------------------------------------------------------------------------------- transposition
 
 def shifted(music, semitones):
@@ -244,7 +272,6 @@ def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus,
 
 
 def bundled(name):
-    import sources
     return next(item for item in sources.items('bundled') if item.name == name)
 
 

@@ -108,9 +108,9 @@ MD5 = hashlib.md5(BODY).hexdigest()
 
 
 class Server:
-    """HTTP server of BODY. `break_after`: bytes after which it drops each of the first `breaks` answers."""
+    """HTTP server of `body`. `break_after`: bytes after which it drops each of the first `breaks` answers."""
 
-    def __init__(self, breaks=0, break_after=300_000, ranges=True, status=None):
+    def __init__(self, breaks=0, break_after=300_000, ranges=True, status=None, body=BODY):
         self.requests, state = [], {'breaks': breaks}
         outer = self
 
@@ -122,17 +122,17 @@ class Server:
                     self.send_error(status)
                     return
                 begin = int(asked.split('=')[1].rstrip('-')) if asked and ranges else 0
-                if begin >= len(BODY):
+                if begin >= len(body):
                     self.send_error(416)
                     return
                 self.send_response(206 if asked and ranges else 200)
-                self.send_header('Content-Length', str(len(BODY) - begin))
+                self.send_header('Content-Length', str(len(body) - begin))
                 self.end_headers()
-                body = BODY[begin:]
+                rest = body[begin:]
                 if state['breaks'] > 0:
                     state['breaks'] -= 1
-                    body = body[:break_after]
-                self.wfile.write(body)
+                    rest = rest[:break_after]
+                self.wfile.write(rest)
 
             def log_message(self, *_):
                 pass
@@ -150,7 +150,12 @@ class Server:
 
 
 def fetch(server, path, md5=MD5):
-    sources.download(server.url, str(path), md5, attempts=3, wait_s=0)
+    sources.download(server.url, str(path), md5, attempts=3)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(sources, 'RETRY_S', 0)
 
 
 def failing(capsys, server, path, md5=MD5):
