@@ -28,8 +28,10 @@ $(VENV)/ready: requirements.txt
 $(DATA): | $(READY)
 	$(PY) prepare.py
 
-# A checkpoint exists from early on, so a run is finished when `done` says so.
+# A checkpoint exists from early on, so a run is finished when `done` says so. One that was finished before its config or the data
+# changed is made anew.
 out/%/done: config/%.py $(DATA) | $(READY)
+	@if [ -e $@ ]; then rm -r $(@D); fi
 	OMP_NUM_THREADS=1 $(PY) train.py $< --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
 	@touch $@
 
