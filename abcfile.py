@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from music import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
-from notation import FIFTHS, length_text, spelling
+from notation import FIFTHS, length_text, pitches as pitches_of, spelling
 
 BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
 MAX_LINES = 30                      # voices that abc2midi can hold
@@ -147,7 +147,7 @@ def channels_of(voices):
 
 def column(notes, bars, meters, tempos, keys, in_c):
     """Texts of all bars of one line of chords."""
-    cells, k, held, fifths, numerator, denominator = [], 0, None, 0, 4, 4
+    cells, k, held, fifths, numerator, denominator, carried = [], 0, None, 0, 4, 4, ()
     for start, end in bars:
         changes = ''
         if start in meters:
@@ -167,13 +167,17 @@ def column(notes, bars, meters, tempos, keys, in_c):
             if held:
                 break
         beat = UNITS * 3 // 2 if denominator == 8 and numerator % 3 == 0 else max(UNITS, 4 * UNITS // denominator)
-        cells.append(changes + bar_text(tuple(spans), end - start, fifths, beat))
+        courtesy = tuple(place for place, pitch in carried if pitches_of(fifths).get(place) != pitch)
+        cells.append(changes + bar_text(tuple(spans), end - start, fifths, beat, courtesy))
+        tied = spans[-1][3] if spans and spans[-1][1] == end - start else ()
+        carried = [(spelling(fifths)[pitch].lstrip('^_='), pitch) for pitch in tied]
     return cells
 
 
 @lru_cache(maxsize=100_000)
-def bar_text(spans, length, fifths, beat):
-    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands at each `beat`."""
+def bar_text(spans, length, fifths, beat, courtesy):
+    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands at each
+    `beat`. On the places of `courtesy` (letter and octave, as in "c'") a tie brings an accidental into the bar: the first note there gets one too."""
     pieces, at = [], 0
     for start, end, pitches, tied in spans + ((length, length, (), ()),):
         if start > at:
@@ -181,7 +185,7 @@ def bar_text(spans, length, fifths, beat):
         if end > start:
             pieces += cut(start, end, pitches, tied)
         at = end
-    text, held, i = '', {}, 0
+    text, held, i = '', dict.fromkeys(courtesy), 0
     while i < len(pieces):
         j = i
         while pieces[j][1] % STRAIGHT and j + 1 < len(pieces):

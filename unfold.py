@@ -70,7 +70,7 @@ def play(voices, order, staves, title=''):
 
 def gather(spans, names, staves):
     """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of their names."""
-    kinds = sorted({span[3] for span in spans}, key=lambda kind: names.index(kind[0]))
+    kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))

@@ -195,11 +195,12 @@ def test_stand_alone_file_keeps_to_the_standard(music):
     assert all(re.fullmatch(r'\(3:2:\d+', t) for t in re.findall(r'\([^A-Ga-gz\[_^=]*', body))
 
 
-def test_many_voices_and_thick_chords_stay_within_what_abc2midi_holds():
-    rng = np.random.default_rng(0)
-    rows = [(int(t), int(t + d), int(p), int(v)) for t, d, p, v in zip(rng.integers(0, 40, 400) * 12, rng.integers(1, 20, 400) * 6,
-                                                                      rng.integers(30, 90, 400), rng.integers(0, 9, 400))]
-    music = Music(without_overlaps(rows), [Voice(program) for program in range(9)])
+@pytest.mark.parametrize('low, high, longest, seed', [(30, 90, 20, 0), (60, 64, 60, 1), (60, 64, 200, 2), (55, 70, 90, 3)])
+def test_many_voices_and_thick_chords_stay_within_what_abc2midi_holds(low, high, longest, seed):
+    rng = np.random.default_rng(seed)
+    rows = [(int(t), int(t + d), int(p), int(v)) for t, d, p, v in zip(rng.integers(0, 80, 500) * 12, rng.integers(1, longest, 500) * 6,
+                                                                      rng.integers(low, high, 500), rng.integers(0, 12, 500))]
+    music = Music(without_overlaps(rows), [Voice(program) for program in range(12)], keys=[(0, 0, 'major'), (288, 3, 'major'), (672, -4, 'minor')])
     text = write_abc(music)
     assert len(re.findall(r'^V:', text, re.M)) == MAX_LINES
     ((_, again, _),) = read_abc(text)
