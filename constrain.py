@@ -20,7 +20,8 @@ from music import KEYS, MAX_BAR, UNITS, bar_length
 from notation import LENGTH, MAX_VOICES, UNITS_OF, pitches
 from quantise import STRAIGHT, TRIPLET
 
-METERS = {f'{n}/{d}': bar_length(n, d) for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}  # units
+METERS = {f'{n}/{d}': bar_length(n, d)                                          # text -> units
+          for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}
 TEMPOS = [str(q) for q in range(1, 10000)]
 VOICES = [f'program={p}' for p in range(128)] + ['drums'] + [f'drums={p}' for p in range(1, 128)]
 
@@ -36,7 +37,7 @@ def length_words(longest, room, phase, alphabet):
 
 
 def on_grid(phase, units):
-    """Is a time `units` after a time `phase` units into a beat on the straight or the triplet grid, and in the same beat on the same?"""
+    """Is the time `units` after `phase` (units into a beat) on the straight or the triplet grid, within the beat on the same one?"""
     end = phase + units
     straight, triplet = end % STRAIGHT == 0, end % TRIPLET == 0
     if end < UNITS:
@@ -68,7 +69,7 @@ def header_words(field, asked, alphabet):
 
 @cache
 def voice_words(n_voices, asked, alphabet):
-    """Prefixes of what may stand after `n_voices` voice lines: another one, or the first bar. `asked`: the voices that must stand."""
+    """Prefixes of what may stand after `n_voices` voice lines: another one, or the first bar. `asked`: all that must stand."""
     values = VOICES if asked is None else asked[n_voices:n_voices + 1]
     lines = prefixes((f'V:{n_voices + 1} {value}\n' for value in values), alphabet) if n_voices < MAX_VOICES else frozenset()
     return lines | bar_words(0, 1, n_voices, True, False, alphabet) if n_voices and (asked is None or not values) else lines

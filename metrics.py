@@ -4,8 +4,8 @@
     overlap(values_a, values_b)          # shared area of two distributions, 0 to 1
     longest_runs(train, tunes)           # longest passage of each tune that stands in train too, in any key
 
-Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A statistic that has
-no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
+Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A statistic
+that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
 """
 import re
 
@@ -136,7 +136,7 @@ def meter_at(music, starts):
 
 
 def metrical_weights(numerator, denominator):
-    """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, down to sixteenths; -1 more for the rest.
+    """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, down to sixteenths and what is finer.
 
     In 4/4: 0, half bar -1, quarters -2, eighths -3, sixteenths -4 (Longuet-Higgins and Lee, 1984). Compound meters divide
     into dotted beats; otherwise an even number of beats is halved.
@@ -189,7 +189,7 @@ def exact_bars(text):
 # -------------------------------------------------------------------------------------------------------- sets of tunes
 
 def overlap(a, b, points=1000):
-    """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers: 1 if they are alike, 0 if they do not meet.
+    """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
 
     After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of the same size.
     """

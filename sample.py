@@ -166,13 +166,16 @@ def finish(tune):
     return ''.join(lines)
 
 
-def read(text):
+def judge(text, min_notes):
     """(Music or None, reason to draw the tune again or None)."""
     try:
         music = decode(text)
     except NotationError:
         return None, 'not readable'
-    return music, None
+    stats = statistics(music)
+    if stats['notes'] < min_notes:
+        return music, f'with fewer than {min_notes} notes'
+    return music, 'mostly silent' if stats['notes'] and stats['rest_share'] > MAX_REST_SHARE else None
 
 
 def sample_tunes(model, tokenizer, reader, prompt, s):
@@ -186,13 +189,7 @@ def sample_tunes(model, tokenizer, reader, prompt, s):
         again = []
         for i, tune in zip(missing, tunes):
             text = finish(tune)
-            music, reason = read(text)
-            if music is not None:
-                stats = statistics(music)
-                if stats['notes'] < s.min_notes:
-                    reason = f'fewer than {s.min_notes} notes'
-                elif stats['rest_share'] > MAX_REST_SHARE:
-                    reason = 'mostly silent'
+            music, reason = judge(text, s.min_notes)
             kept[i] = {'text': text, 'music': music, 'tune': tune, 'attempt': attempt}
             if reason:
                 redrawn[reason] = redrawn.get(reason, 0) + 1
@@ -219,7 +216,8 @@ def reference(data_dir):
         tokenizer = Tokenizer.from_json(f.read())
     ids = np.fromfile(os.path.join(data_dir, 'train.bin'), dtype=np.uint16, count=COPY_TOKENS)
     starts = np.flatnonzero(ids == tokenizer.tune)
-    train = [decode(tokenizer.decode(ids[a + 1:b].tolist())) for a, b in zip(starts, starts[1:])]
+    ends = starts[1:].tolist() + [len(ids)] * (len(ids) < COPY_TOKENS)               # the last tune may be cut off
+    train = [decode(tokenizer.decode(ids[a + 1:b].tolist())) for a, b in zip(starts, ends)]
     return held_out, train
 
 
@@ -249,8 +247,8 @@ def measure(kept, first, s, data_dir):
 
 def print_measures(result):
     first = result['first_draws']
-    print(f'first draws: {first["readable"]:.1%} readable, {first["bars_exact"]:.1%} of bars exact, {first["with_notes"]:.1%} with notes, '
-          f'{first["ended_by_model"]:.1%} ended by the model, {first["different"]:.1%} different')
+    print(f'first draws: {first["readable"]:.1%} readable, {first["bars_exact"]:.1%} of bars exact, {first["with_notes"]:.1%} '
+          f'with notes, {first["ended_by_model"]:.1%} ended by the model, {first["different"]:.1%} different')
     if 'comparison' in result:
         print(f'{"median":>36} {"samples":>9} {"held out":>9} {"overlap":>8} {"baseline":>8} {"n":>5}')
         for name, row in result['comparison'].items():
@@ -301,7 +299,8 @@ def main():
     model, tokenizer, checkpoint = load(path, device)
     reader = start_reader(s, tokenizer)
     if s.constrain and not reader.feed(prompt):
-        fail(f'the vocabulary of {path} cannot write the prompt: its training data hold no {" ".join(sorted(set(prompt) - reader.alphabet))}')
+        missing = ' '.join(sorted(set(prompt) - reader.alphabet))
+        fail(f'the vocabulary of {path} cannot write the prompt: its training data hold no {missing}')
     val = checkpoint.get('val') or {}
     print(f'{path}: {checkpoint["config"]["arch"]}, {model.num_params()["total"]:,} parameters' +
           (f', validation loss {val["per_note"]:.3f} nats a note' if val else ''))
@@ -310,7 +309,7 @@ def main():
     kept, first, redrawn, counts = sample_tunes(model, tokenizer, reader, prompt, s)
     seconds = time.perf_counter() - start
     print(f'{s.num_samples} tunes, {counts["tokens"]:,} tokens in {seconds:.1f} s: {counts["tokens"] / seconds:,.0f} tokens/s'
-          + (f'; the constraint dropped {counts["dropped"]:,} tokens to begin bars anew, forced {counts["forced"]:,}' if s.constrain else ''))
+          + f'; the constraint dropped {counts["dropped"]:,} more and forced {counts["forced"]:,}' * s.constrain)
     for reason, n in redrawn.items():
         print(f'{n} {reason}' + ('' if s.statistics_only else ': drawn again'))
 
@@ -344,19 +343,22 @@ def write_tunes(kept, result, checkpoint, s):
             with open(base + '.mid', 'rb') as f:
                 midi = f.read()
         draw_roll(music, base + '.png')
-        tunes.append({'music': music, 'text': tune['text'], 'abc': abc, 'midi': midi, 'statistics': statistics(music), 'file': file,
-                      'prompt_bars': tune['tune'].n_prompt_bars})
-    val, size = checkpoint.get('val'), checkpoint['num_params']['total']
-    about = [f'{checkpoint["config"]["arch"].upper()}, {size / 1e6:.1f} million parameters'] + [f'{val["per_note"]:.2f} nats a note'] * bool(val)
-    about += [f'temperature {s.temperature:g}, top-p {s.top_p:g}', 'every bar checked while sampling' if s.constrain else 'without a constraint']
-    footer = f'{result["ckpt"]}, seed {s.seed}. ' + '; '.join(f'{n} {reason}, drawn again' for reason, n in result['redrawn'].items())
+        tunes.append({'music': music, 'text': tune['text'], 'abc': abc, 'midi': midi, 'statistics': statistics(music),
+                      'prompt_bars': tune['tune'].n_prompt_bars, 'file': file})
+    about = [f'{checkpoint["config"]["arch"].upper()}, {checkpoint["num_params"]["total"] / 1e6:.1f} million parameters',
+             f'temperature {s.temperature:g}, top-p {s.top_p:g}',
+             'every bar checked while sampling' if s.constrain else 'without a constraint']
+    if result['val']:
+        about.insert(1, f'{result["val"]["per_note"]:.2f} nats a note')
+    redrawn = [f'{n} {reason}, drawn again' for reason, n in result['redrawn'].items()]
     copying = None
     if 'copying' in result:
-        runs = result['copying']
-        copying = (f'Longest passage that also stands in the training tunes, in any key: {np.median(runs["samples"]):.0f} notes (median of the samples), '
-                   f'{np.median(runs["held_out"]):.0f} (median of held-out tunes).')
-    write(os.path.join(s.out_dir, 'index.html'),
-          page(tunes, f'{len(tunes)} sampled tunes', ' · '.join(about), footer, result.get('comparison'), copying, result.get('caution')))
+        ours, theirs = (np.median(result['copying'][who]) for who in ('samples', 'held_out'))
+        copying = ('Longest run of notes that stands in the training tunes too, in any key: '
+                   f'{ours:.0f} (median of the samples), {theirs:.0f} (median of held-out tunes).')
+    write(os.path.join(s.out_dir, 'index.html'), page(
+        tunes, f'{len(tunes)} sampled tunes', ' · '.join(about), '; '.join([f'{result["ckpt"]}, seed {s.seed}', *redrawn]),
+        result.get('comparison'), copying, result.get('caution')))
     print(f'open {os.path.join(s.out_dir, "index.html")}')
 
 

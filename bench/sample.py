@@ -1,0 +1,102 @@
+"""Tokens a second of sampling: a naive loop (one tune at a time, the whole context anew for each token) against the cache, alone and
+ten tunes at a time, without and with the constraint. Weights are random unless a checkpoint is given: speed does not depend on
+them, what the constraint costs does, so that column needs a trained one.
+
+    python bench/sample.py                                          # gpt_micro and gpt_small, vocabulary 1,000
+    python bench/sample.py --ckpt=out/gpt_micro/best.pt
+"""
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import torch
+
+import sample
+from configurator import configure, read_config
+from constrain import Reader
+from generate import Tune, draw, generate
+from model import GPT, GPTConfig
+
+
+@dataclass
+class Settings:
+    ckpt: str | None = None             # checkpoint; None: gpt_micro and gpt_small with random weights, without the constraint
+    tokens: int = 400                   # a tune
+    tunes: int = 10
+    vocab_size: int = 1000              # of random weights
+    threads: int | None = None          # None: torch's default
+
+
+class Nonsense:
+    """Stands in for a tokenizer where the text does not matter."""
+
+    def __init__(self, vocab_size):
+        self.tokens, self.tune = ['x'] * (vocab_size - 1), vocab_size - 1
+
+    def encode(self, text):
+        return []
+
+
+@torch.inference_mode()
+def naive(model, tokenizer, tune, n):
+    """n tokens for one tune, the last block_size tokens through the whole model for each."""
+    counts = dict.fromkeys(('tried', 'refused'), 0)
+    for _ in range(n):
+        logits_BTV, _ = model(torch.tensor([tune.ids[-model.config.block_size:]]))
+        tune.ids.append(draw(logits_BTV[:, -1], [tune], tokenizer, 1.0, 0.9, None, counts)[0][0])
+
+
+def measure(name, model, tokenizer, s, reader):
+    def tunes(n, reader=None):
+        new = [Tune(tokenizer, (1, i), reader) for i in range(n)]
+        for tune in new:
+            if not reader:
+                tune.tokens = ['x'] * model.config.vocab_size        # no tune ends by itself: each has its full length
+        return new
+
+    class Endless:
+        tokens, tune = tokenizer.tokens + ['x'], -1
+
+    def rate(work):
+        work()                                                       # warm
+        start = time.perf_counter()
+        n = work()
+        return n / (time.perf_counter() - start)
+
+    def cached(n, reader=None):
+        return generate(model, tokenizer if reader else Endless, tunes(n, reader), n, max_tokens=s.tokens, max_bars=10 ** 9, top_p=0.9)
+
+    n_naive = min(s.tokens, 400)
+    base = rate(lambda: naive(model, Endless, tunes(1)[0], n_naive) or n_naive)
+    alone = rate(lambda: cached(1)['tokens'])
+    together = rate(lambda: cached(s.tunes)['tokens'])
+    print(f'{name:>12}  naive {base:7.0f}  cache, alone {alone:7.0f} ({alone / base:.1f}x)  {s.tunes} tunes {together:7.0f} ({together / base:.1f}x)', end='')
+    if reader:
+        dropped = {}
+        kept = rate(lambda: dropped.update(cached(s.tunes, reader)) or dropped['tokens'])
+        print(f'  constrained {kept:7.0f} ({1 - kept / together:.0%} less, dropped {dropped["dropped"] / dropped["tokens"]:.0%} of the kept)', end='')
+    print()
+
+
+def main():
+    s = configure(Settings)
+    if s.threads:
+        torch.set_num_threads(s.threads)
+    print(f'tokens/s, {s.tokens} tokens a tune, torch {torch.__version__}, {torch.get_num_threads()} threads')
+    if s.ckpt:
+        model, tokenizer, _ = sample.load(s.ckpt, 'cpu')
+        reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1})
+        return measure(os.path.basename(os.path.dirname(s.ckpt)), model, tokenizer, s, reader)
+    for name in ('gpt_micro', 'gpt_small'):
+        config = read_config(os.path.join(ROOT, 'config', f'{name}.py'), {})
+        torch.manual_seed(1)
+        model = GPT(GPTConfig(vocab_size=s.vocab_size, **{k: v for k, v in config.items() if k in ('n_layer', 'n_head', 'n_embd')})).eval()
+        measure(name, model, Nonsense(s.vocab_size), s, None)
+
+
+if __name__ == '__main__':
+    main()
