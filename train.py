@@ -206,6 +206,8 @@ def train(s, meta, run):
             fail(f'the cool-down of a run of {s.max_tokens:,} tokens begins before step {start}, where {s.trunk} was taken')
     model = torch.compile(raw) if run.compile else raw
     if run.world > 1:
+        if run.compile:
+            torch._dynamo.config.optimize_ddp = False       # do not cut the graph: the chunked loss is one operator of it
         model = DistributedDataParallel(model, gradient_as_bucket_view=True)
     introduce(s, meta, run, raw, n, n_steps, start)
 

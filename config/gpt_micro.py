@@ -1,4 +1,6 @@
+# GPT of the original study: 1,713,800 parameters at vocabulary 5,000 and context 256, 396,032 of them non-embedding
 arch = 'gpt'
 n_layer = 2
 n_head = 4
 n_embd = 128
+learning_rate = 0.0063      # 0.004 * (N / 926,720)^-0.53, the rule of results/quick_rates.csv (batch 8, 2.4M tokens): inside the measured sizes

@@ -1,3 +1,5 @@
+# LSTM of the original study: 72,024,968 parameters at vocabulary 5,000, 56,659,968 of them non-embedding
 arch = 'lstm'
 n_layer = 3
 hidden_size = 1536
+learning_rate = 0.0057      # 0.02 * (N / 994,048)^-0.31, the rule of results/quick_rates.csv (batch 8, 2.4M tokens): extrapolated, not measured at this size

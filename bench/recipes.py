@@ -1,0 +1,71 @@
+"""Time to quality: how soon other recipes reach the final validation loss of the original one, for the same model and data.
+
+    python bench/recipes.py --configs=config/gpt_micro.py,config/gpt_tiny.py --data_dir=data/dev --max_tokens=10e6
+
+original  the overlay config/original.py (AdamW at 3e-4, weights N(0, 0.02)), eager, fp32
+adamw     AdamW at the rate of the model's own config, width-aware weights, bf16 and compiled where train.py does so
+muon      Muon on hidden matrices with --muon_lr, AdamW at --adam_lr on the rest, else as adamw
+
+The other recipes get budgets of 1/10, 1/5, 1/3 and all of the original's tokens, each a whole run with its own warm-up (a tenth
+of the steps, as in the original) and decay; the first budget that reaches the original's loss counts. Time is that of training
+steps, compilation included, evaluation not. Runs lie in out_dir and are not done twice.
+"""
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import torch
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from configurator import configure, fail        # noqa: E402
+
+
+@dataclass
+class Settings:
+    configs: list[str] | None = None    # config files of models, a,b,c
+    data_dir: str = 'data/bundled'
+    max_tokens: int = 10_000_000        # of the original recipe
+    batch_size: int = 16                # sequences of 256 tokens a step
+    muon_lr: float = 0.02
+    adam_lr: float = 1e-2
+    out_dir: str = 'out/recipes'
+
+
+def train(s, name, config, share, *options):
+    """(final validation loss per token, training seconds, tokens) of one run."""
+    out = os.path.join(s.out_dir, f'{os.path.splitext(os.path.basename(config))[0]}-{name}-{share:.2f}')
+    command = [sys.executable, os.path.join(ROOT, 'train.py'), config, *options, f'--data_dir={s.data_dir}', f'--out_dir={out}', '--resume',
+               f'--batch_size={s.batch_size}', f'--max_tokens={int(s.max_tokens * share)}', '--eval_interval=1000000']
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        fail(done.stderr.strip().splitlines()[-1])
+    c = torch.load(os.path.join(out, 'ckpt.pt'), map_location='cpu', weights_only=True)
+    return c['val']['loss'], c['history'][-1]['time_s'], c['tokens']
+
+
+def main():
+    s = configure(Settings)
+    if not s.configs:
+        fail('nothing to compare: give --configs=config/a.py,config/b.py')
+    recipes = {'adamw': (), 'muon': ('--optimizer=muon', f'--muon_lr={s.muon_lr}', f'--learning_rate={s.adam_lr}')}
+    print(f"{'model':<12}{'recipe':<10}{'tokens':>12}{'val loss':>10}{'seconds':>9}{'of the original':>17}")
+    for config in s.configs:
+        name = os.path.splitext(os.path.basename(config))[0]
+        target, target_s, tokens = train(s, 'original', config, 1.0, os.path.join(ROOT, 'config', 'original.py'), '--warmup_steps=None',
+                                         '--dtype=fp32', '--compile=False')
+        print(f"{name:<12}{'original':<10}{tokens:>12,}{target:>10.4f}{target_s:>9.1f}", flush=True)
+        for recipe, options in recipes.items():
+            for share in (0.1, 0.2, 1 / 3, 1.0):
+                loss, time_s, tokens = train(s, recipe, config, share, *options)
+                print(f"{name:<12}{recipe:<10}{tokens:>12,}{loss:>10.4f}{time_s:>9.1f}{time_s / target_s:>17.2f}", flush=True)
+                if loss <= target and share < 1:
+                    loss, time_s, tokens = train(s, recipe, config, 1.0, *options)
+                    print(f"{name:<12}{recipe:<10}{tokens:>12,}{loss:>10.4f}{time_s:>9.1f}{time_s / target_s:>17.2f}   (equal tokens)", flush=True)
+                    break
+
+
+if __name__ == '__main__':
+    main()
