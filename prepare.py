@@ -164,7 +164,7 @@ def leave_out_near(paths, tunes, names, held_out, leave_out, left_out):
                     i += 1
                     if tunes['side'][i] == 'train' and tunes['kept'][i]:
                         judge(i, record['sketch'], *both, 'train_near_val_or_test', 'nearly a tune of val or test')
-            progress.show(i + 1, (i + 1) / len(tunes))
+            progress.show(i + 1, (i + 1) / max(len(tunes), 1))
     return leakage
 
 

@@ -207,6 +207,13 @@ def test_lakh_is_downloaded_and_streamed(corpus, prepared, tmp_path, monkeypatch
     assert len(server.requests) == 2 and hashes(str(tmp_path / 'out'))['train.bin'] == hashes(prepared[0])['train.bin']
 
 
+def test_a_corpus_without_a_readable_file_is_one_line(tmp_path, capsys):
+    (tmp_path / 'noise.mid').write_bytes(b'nothing')
+    with pytest.raises(SystemExit) as e:
+        run(tmp_path, str(tmp_path / 'out'))
+    assert e.value.code == 2 and '1 no MIDI header' in capsys.readouterr().err
+
+
 def test_names_may_be_any_bytes(tmp_path):
     source = lay_out(tmp_path / 'in', range(12))
     odd = os.path.join(os.fsencode(source), b'\xff\t.mid')
