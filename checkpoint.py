@@ -6,7 +6,8 @@ import torch
 from configurator import fail
 
 # What a resumed run may change: the first do not touch its weights, the second only their last bits.
-UNRELATED = {'resume', 'eval_only', 'split', 'out_dir', 'data_dir', 'snapshots', 'trunk', 'log_interval', 'eval_interval', 'save_minutes'}
+UNRELATED = {'resume', 'eval_only', 'split', 'out_dir', 'data_dir', 'snapshots', 'trunk', 'log_interval', 'eval_interval',
+             'save_minutes'}
 MACHINE = {'device', 'dtype', 'compile', 'micro_batch_size', 'deterministic', 'ranks'}
 
 

@@ -43,17 +43,17 @@ def trial(s, config, rate, seed):
     """Row of one run, trained if it is not there yet."""
     name = os.path.splitext(os.path.basename(config))[0]
     out_dir = os.path.join(s.out_dir, f'{name}-{s.name}-{rate:.3g}-{s.max_tokens}-{seed}')
-    command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'train.py'), config, f'--data_dir={s.data_dir}',
-               f'--out_dir={out_dir}', f'--max_tokens={s.max_tokens}', f'--{s.name}={rate!r}', f'--seed={seed}', '--eval_interval=1000000',
-               '--resume', *shlex.split(s.options)]
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'train.py')
+    command = [sys.executable, script, config, f'--data_dir={s.data_dir}', f'--out_dir={out_dir}', f'--max_tokens={s.max_tokens}',
+               f'--{s.name}={rate!r}', f'--seed={seed}', '--eval_interval=1000000', '--resume', *shlex.split(s.options)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode and 'the loss is' in done.stderr:            # too high a rate is a result, too
         return {'config': name, 'rate': rate, 'seed': seed, 'loss': math.inf}
     if done.returncode:
         fail(f'{config} at {s.name}={rate:.3g}: {done.stderr.strip().splitlines()[-1]}')
     c = torch.load(os.path.join(out_dir, 'ckpt.pt'), map_location='cpu', weights_only=True)
-    return {'sweep': f'{s.name} {c["config"]["train"]["optimizer"]} {s.max_tokens:,} tokens', 'config': name, 'arch': c['config']['arch'],
-            'n_total': c['num_params']['total'], 'n_non_embedding': c['num_params']['non_embedding'], 'tokens': c['tokens'],
+    return {'sweep': f'{s.name} {c["config"]["train"]["optimizer"]} {s.max_tokens:,} tokens', 'config': name,
+            'arch': c['config']['arch'], 'n_total': c['num_params']['total'], 'n_non_embedding': c['num_params']['non_embedding'], 'tokens': c['tokens'],
             'rate': rate, 'seed': seed, 'loss': c['val']['loss'], 'per_note': c['val']['per_note']}
 
 

@@ -37,8 +37,8 @@ class Settings:
 def train(s, name, config, share, *options):
     """(final validation loss per token, training seconds, tokens) of one run."""
     out = os.path.join(s.out_dir, f'{os.path.splitext(os.path.basename(config))[0]}-{name}-{share:.2f}')
-    command = [sys.executable, os.path.join(ROOT, 'train.py'), config, *options, f'--data_dir={s.data_dir}', f'--out_dir={out}', '--resume',
-               f'--batch_size={s.batch_size}', f'--max_tokens={int(s.max_tokens * share)}', '--eval_interval=1000000']
+    command = [sys.executable, os.path.join(ROOT, 'train.py'), config, *options, f'--data_dir={s.data_dir}', f'--out_dir={out}',
+               '--resume', f'--batch_size={s.batch_size}', f'--max_tokens={int(s.max_tokens * share)}', '--eval_interval=1000000']
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         fail(done.stderr.strip().splitlines()[-1])
@@ -54,17 +54,17 @@ def main():
     print(f"{'model':<12}{'recipe':<10}{'tokens':>12}{'val loss':>10}{'seconds':>9}{'of the original':>17}")
     for config in s.configs:
         name = os.path.splitext(os.path.basename(config))[0]
-        target, target_s, tokens = train(s, 'original', config, 1.0, os.path.join(ROOT, 'config', 'original.py'), '--warmup_steps=None',
-                                         '--dtype=fp32', '--compile=False')
+        original = os.path.join(ROOT, 'config', 'original.py')
+        target, target_s, tokens = train(s, 'original', config, 1.0, original, '--dtype=fp32', '--compile=False')
         print(f"{name:<12}{'original':<10}{tokens:>12,}{target:>10.4f}{target_s:>9.1f}", flush=True)
         for recipe, options in recipes.items():
-            for share in (0.1, 0.2, 1 / 3, 1.0):
+            reached = False
+            for share in (0.1, 0.2, 1 / 3, 1.0):        # the last in any case: the loss at equal tokens
+                if reached and share < 1:
+                    continue
                 loss, time_s, tokens = train(s, recipe, config, share, *options)
+                reached = reached or loss <= target
                 print(f"{name:<12}{recipe:<10}{tokens:>12,}{loss:>10.4f}{time_s:>9.1f}{time_s / target_s:>17.2f}", flush=True)
-                if loss <= target and share < 1:
-                    loss, time_s, tokens = train(s, recipe, config, 1.0, *options)
-                    print(f"{name:<12}{recipe:<10}{tokens:>12,}{loss:>10.4f}{time_s:>9.1f}{time_s / target_s:>17.2f}   (equal tokens)", flush=True)
-                    break
 
 
 if __name__ == '__main__':

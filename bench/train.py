@@ -104,7 +104,7 @@ def main():
     run = train.Run(train.Settings(batch_size=s.batch_size, device=s.device))
     device = run.device
     print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {device} {run.dtype}, {s.batch_size} x 256 tokens a step')
-    print(f"{'model':<12}{'plain':>9}{'written':>9}{'ours':>9}{'':3}{'ours/plain':>11}{'/written':>10}{'of peak':>9}{'first step':>12}   (k tokens/s)")
+    print(f"{'k tokens/s':<12}{'plain':>9}{'written':>9}{'ours':>9}{'ours/plain':>14}{'/written':>10}{'of peak':>9}{'first step':>12}")
     for name in s.models or ['gpt_micro', 'gpt_tiny', 'gpt_small', 'rnn_tiny']:
         model = build(name, s.vocab_size, device)
         tokens = torch.randint(0, s.vocab_size, (s.batch_size, 257), device=device)

@@ -3,4 +3,5 @@ arch = 'gpt'
 n_layer = 2
 n_head = 4
 n_embd = 128
-learning_rate = 0.0063      # 0.004 * (N / 926,720)^-0.53, the rule of results/quick_rates.csv (batch 8, 2.4M tokens): inside the measured sizes
+# Rate by the rule of results/quick_rates.csv (batch 8, 2.4M tokens), 0.004 * (N / 926,720)^-0.53: inside the measured sizes.
+learning_rate = 0.0063

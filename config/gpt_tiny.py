@@ -3,4 +3,5 @@ arch = 'gpt'
 n_layer = 3
 n_head = 4
 n_embd = 192
-learning_rate = 0.0033      # 0.004 * (N / 926,720)^-0.53, the rule of results/quick_rates.csv (batch 8, 2.4M tokens): extrapolated, not measured at this size
+# Rate by the rule of results/quick_rates.csv (batch 8, 2.4M tokens), 0.004 * (N / 926,720)^-0.53: extrapolated, not measured at this size.
+learning_rate = 0.0033

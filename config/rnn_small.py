@@ -2,4 +2,5 @@
 arch = 'lstm'
 n_layer = 2
 hidden_size = 896
-learning_rate = 0.009      # 0.02 * (N / 994,048)^-0.31, the rule of results/quick_rates.csv (batch 8, 2.4M tokens): extrapolated, not measured at this size
+# Rate by the rule of results/quick_rates.csv (batch 8, 2.4M tokens), 0.02 * (N / 994,048)^-0.31: extrapolated, not measured at this size.
+learning_rate = 0.009
