@@ -110,14 +110,15 @@ def tokens(paths, s):
     notes = sum(row[0] for row in val)
     print(f'\ntokenizer from {len(train)} files, counted on {len(val)} others of {notes:,} notes\n')
     print('| notation | vocabulary | tokens/note | characters/token |\n|---|---|---|---|')
-    plans = ([('notated durations', 1, v) for v in (1000, 2000, 5000, 8000, 16000)] + [('gate times', 2, 5000), ('midi2abc', 3, 5000)]
-             + [('notated durations', 1, 'char'), ('midi2abc', 3, 'char')])
+    plans = [('notated durations', 1, v) for v in (1000, 2000, 5000, 8000, 16000, 'char')]
+    plans += [('gate times', 2, 5000), ('midi2abc', 3, 5000), ('midi2abc', 3, 'char')]
     for name, column, vocabulary in plans:
         kind = 'char' if vocabulary == 'char' else 'bpe'
         tokenizer = bpe.train((row[column] for row in train), 0 if kind == 'char' else vocabulary, kind)
         counted = sum(len(ids) for ids in tokenizer.encode_batch([row[column] for row in val], s.workers))
         characters = sum(len(row[column]) for row in val)
-        print(f'| {name} | {vocabulary if kind == "bpe" else f"char ({tokenizer.vocab_size})"} | {counted / notes:.3f} | {characters / counted:.2f} |', flush=True)
+        label = vocabulary if kind == 'bpe' else f'char ({tokenizer.vocab_size})'
+        print(f'| {name} | {label} | {counted / notes:.3f} | {characters / counted:.2f} |', flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- copies
@@ -126,8 +127,8 @@ def planted(data, draw):
     """Dict: kind of copy -> MIDI bytes."""
     def score():
         return symusic.Score.from_midi(data)
-    copies = {'retitled': score(), 'transposed': score(), 'another tempo': score(), 'note values doubled': score(), 'tracks reordered': score(),
-              'first 80%': score(), 'other programs': score()}
+    copies = {kind: score() for kind in ('retitled', 'transposed', 'another tempo', 'note values doubled', 'tracks reordered',
+                                         'first 80%', 'other programs')}
     for track in copies['retitled'].tracks:
         track.name = 'another name'
     shift = draw.choice([n for n in range(-5, 7) if n])
@@ -172,7 +173,8 @@ def copies(paths, s):
     print(f'\n{tried} copies of each kind; a near-duplicate has similarity {dedupe.THRESHOLD}\n')
     print('| planted copy | found | lowest similarity | 5% quantile | median |\n|---|---|---|---|---|')
     for kind, values in found.items():
-        print(f'| {kind} | {np.mean(np.array(values) >= dedupe.THRESHOLD):.1%} | {min(values):.2f} | {np.quantile(values, 0.05):.2f} | {np.median(values):.2f} |')
+        found_share = np.mean(np.array(values) >= dedupe.THRESHOLD)
+        print(f'| {kind} | {found_share:.1%} | {min(values):.2f} | {np.quantile(values, 0.05):.2f} | {np.median(values):.2f} |')
     near = dedupe.Near(originals)
     pairs = sum(len(near.of(sketch)) - 1 for sketch in originals) // 2
     everything = len(originals) * (len(originals) - 1) // 2
@@ -214,8 +216,9 @@ def memory(folder, paths, s):
                 for i, path in enumerate(part):
                     os.symlink(os.path.abspath(path), os.path.join(source, f'{i:06}.mid'))
             start = time.perf_counter()
-            process = subprocess.Popen([sys.executable, 'prepare.py', f'--source={source}', f'--out_dir={scratch}/out', f'--workers={s.workers}'],
-                                       stdout=subprocess.DEVNULL)
+            prepare = os.path.join(os.path.dirname(pool.__file__), 'prepare.py')
+            process = subprocess.Popen([sys.executable, prepare, f'--source={source}', f'--out_dir={scratch}/out',
+                                        f'--workers={s.workers}'], stdout=subprocess.DEVNULL)
             peak = 0
             while process.poll() is None:
                 peak = max(peak, sum(map(proportional_set_size, tree(process.pid))))

@@ -301,9 +301,10 @@ def test_a_book_gives_a_record_a_tune():
 
 
 @pytest.mark.parametrize('flag, named', [
-    ('--source=nowhere', 'nowhere'), ('--vocab_size=70000', 'vocab_size'), ('--converter=abc', 'converter'), ('--tokenizer=word', 'tokenizer'),
-    ('--val_fraction=1.5', 'val_fraction'), ('--transpose=12', 'transpose'), ('--workers=-1', 'workers'), ('--test_fraction=0.9', 'test_fraction'),
-    ('--vocab_size=60000', 'vocab_size'), ('--vocabulary=5000', 'vocabulary'), ('--source=EMPTY', 'EMPTY'), ('--vocab_size=10', 'vocab_size')])
+    ('--source=nowhere', 'nowhere'), ('--source=EMPTY', 'EMPTY'), ('--converter=abc', 'converter'), ('--tokenizer=word', 'tokenizer'),
+    ('--val_fraction=1.5', 'val_fraction'), ('--test_fraction=0.9', 'test_fraction'), ('--transpose=12', 'transpose'),
+    ('--vocab_size=70000', 'vocab_size'), ('--vocab_size=60000', 'vocab_size'), ('--vocab_size=10', 'vocab_size'),
+    ('--workers=-1', 'workers'), ('--vocabulary=5000', 'vocabulary')])
 def test_a_mistake_is_one_line_and_exit_2_and_makes_no_data(corpus, tmp_path, flag, named, capsys):
     (tmp_path / 'EMPTY').mkdir()
     flag = flag.replace('EMPTY', str(tmp_path / 'EMPTY'))
