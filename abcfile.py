@@ -2,10 +2,11 @@
 
     text = write_abc(music, title='Untitled')       # read_abc of tunebook.py gives the same music back
 
-The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent ones rest.
-What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to further voices of the same
-instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet `(3:2:r`, which starts and ends
-on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could disagree about whether it holds in other octaves.
+The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent ones
+rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to further
+voices of the same instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet
+`(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could
+disagree about whether it holds in other octaves.
 """
 import re
 from fractions import Fraction
@@ -15,10 +16,10 @@ import numpy as np
 
 from music import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
 from notation import FIFTHS, length_text, pitches as pitches_of, spelling
+from quantise import STRAIGHT
 
 BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
 MAX_LINES = 30                      # voices that abc2midi can hold
-STRAIGHT = 3                        # units of a 32nd; times off this grid need tuplets
 DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
 NAMES = [name.strip() for name in """
 Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2, Harpsichord, Clavinet,
@@ -49,7 +50,8 @@ def write_abc(music, title=''):
     voices = music.voices or [Voice()]
     lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
     only_drums = voices[lines[0][0]].is_drum
-    header = ['X:1', 'T:' + re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%'), 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
+    title = re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%')
+    header = ['X:1', 'T:' + title, 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
               'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
               '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
     channels = channels_of(voices)
@@ -67,7 +69,7 @@ def write_abc(music, title=''):
 
 
 def systems(columns):
-    """Yield (first bar, behind the last bar) of each line of music: as many bars as fit, by the fullest voice, but no more than are easy to count."""
+    """Yield (first bar, behind the last bar) of each line of music: as many bars as fit, by the fullest voice, but only a few."""
     first, width = 0, 0
     for bar, cells in enumerate(zip(*columns)):
         size = max(map(len, cells))
@@ -90,7 +92,8 @@ def layers(music):
         else:
             kinds = [(voice.program, voice.is_drum) for voice in music.voices]
             firsts = np.array([kinds.index(kind) for kind in kinds])
-            return [(v, line) for v in dict.fromkeys(firsts.tolist()) for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
+            return [(v, line) for v in dict.fromkeys(firsts.tolist())
+                    for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
         lines[next(i for i, w in enumerate(lines) if w is other)] = v, fold(line, other[1])
         lines = [w for w in lines if w[1] is not line]
     return lines
@@ -176,8 +179,9 @@ def column(notes, bars, meters, tempos, keys, in_c):
 
 @lru_cache(maxsize=100_000)
 def bar_text(spans, length, fifths, beat, courtesy):
-    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands at each
-    `beat`. On the places of `courtesy` (letter and octave, as in "c'") a tie brings an accidental into the bar: the first note there gets one too."""
+    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands
+    at each `beat`. On the places of `courtesy` (letter and octave, as in "c'") a tie brings another pitch into the bar than the key
+    signature says: the first note there gets its accidental in any case."""
     pieces, at = [], 0
     for start, end, pitches, tied in spans + ((length, length, (), ()),):
         if start > at:
@@ -226,7 +230,7 @@ def drawable(start, end, pitches, tied, tuplet):
 
 
 def spelled(pitch, fifths, held):
-    """Note text in the key. `held`: accidentals since the barline, by letter and by letter with octave; a mark is left out only if both agree."""
+    """Note text in the key. `held`: accidentals since the barline, by letter and by place; a mark is left out only if both agree."""
     text = spelling(fifths)[pitch]
     place = text.lstrip('^_=')
     letter = place[0].upper()

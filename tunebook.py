@@ -1,14 +1,15 @@
-"""Tune books: ABC 2.1 files as other people write them -> notes. (abcfile.py is the other direction, the file that we give away.)
+"""Tune books: ABC 2.1 files as other people write them -> notes. (The way back is abcfile.py.)
 
     for title, music, reason in read_abc(open('book.abc').read()):
         ...                                         # music is None where reason (a short name to count under) is not
 
-Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are expanded (unfold.py);
-tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI program/channel are followed; grace notes,
-slurs, decorations, chord symbols, annotations and lyrics are skipped (so is a "D.C." that is only an annotation). An accidental holds
-to the barline in all octaves unless `propagate-accidentals` says `not` or `octave`. Times are exact until the end, when notes off the grid
-of 24 units a quarter (quintuplets, 64ths) are rounded to it. Modes become the key signature that they are written with, called major
-if their third is. Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
+Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are expanded
+(unfold.py); tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI program/channel are followed;
+grace notes, slurs, decorations, chord symbols, annotations and lyrics are skipped (so is a "D.C." that is only an annotation).
+An accidental holds to the barline in all octaves unless `propagate-accidentals` says `not` or `octave`. Times are exact until
+the end, when notes off the grid of 24 units a quarter (quintuplets, 64ths) are rounded to it. Modes become the key signature
+that they are written with, called major if their third is. Text without `X:` that starts with `L:1/8` is our own compact
+notation (notation.py), one tune a paragraph.
 """
 import re
 from functools import lru_cache

@@ -1,7 +1,9 @@
-"""Notated bars -> Music: repeats, endings and part orders played out, ties joined, irregular bars given a meter. tunebook.py reads the bars.
+"""Notated bars -> Music: repeats, endings and part orders played out, ties joined, irregular bars given a meter. tunebook.py
+reads the bars.
 
-Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and together fill the meter become one bar;
-a bar of several meters' length is cut into full bars; a short first bar is the pickup; any other irregular bar is a change of meter.
+Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and together fill the meter
+become one bar; a bar of several meters' length is cut into full bars; a short first bar is the pickup; any other irregular bar
+is a change of meter.
 """
 import re
 from dataclasses import dataclass, field

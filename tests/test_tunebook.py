@@ -86,8 +86,9 @@ def test_parts_are_played_in_the_order_of_the_header():
 
 
 @pytest.mark.parametrize('field, sharps, mode, pitch_of_f', [
-    ('G', 1, 'major', 66), ('Am', 0, 'minor', 65), ('A Dorian', 1, 'minor', 66), ('Dmix', 1, 'major', 66), ('Ephr', 0, 'minor', 65), ('HP', 2, 'major', 66),
-    ('Bb', -2, 'major', 65), ('F#', 6, 'major', 66), ('Cb', -7, 'major', 64), ('C^f', 0, 'major', 66), ('Flyd', 0, 'major', 65), ('none', 0, 'major', 65)])
+    ('G', 1, 'major', 66), ('Am', 0, 'minor', 65), ('A Dorian', 1, 'minor', 66), ('Dmix', 1, 'major', 66), ('Ephr', 0, 'minor', 65),
+    ('HP', 2, 'major', 66), ('Bb', -2, 'major', 65), ('F#', 6, 'major', 66), ('Cb', -7, 'major', 64), ('C^f', 0, 'major', 66),
+    ('Flyd', 0, 'major', 65), ('none', 0, 'major', 65), ('Dmix=c', 1, 'major', 66)])
 def test_keys_and_modes(field, sharps, mode, pitch_of_f):
     music = read('F', f'M:4/4\nL:1/8\nK:{field}')
     assert (music.keys, music.notes[0, 2]) == ([(0, sharps, mode)], pitch_of_f)
@@ -159,7 +160,7 @@ def test_damaged_books_are_read_or_rejected_but_never_crash():
         text = list(tune)
         for _ in range(rng.randint(1, 6)):
             at = rng.randrange(10, len(text))
-            text[at:at + rng.randint(0, 2)] = rng.choice(['', '[', ']', '|', ':', '(', '9', '-', '>', '&', '{', '"', 'Z', '/', '\n', '[V:2]', '(9:9:9', 'K:', '^'])
+            text[at:at + rng.randint(0, 2)] = rng.choice(['', *'[]|:(9->&{"Z/\n^', '[V:2]', '(9:9:9', 'K:', '(A'])
         outcomes |= {reason for _, _, reason in read_abc('X:1\n' + ''.join(text))}
     assert None in outcomes and len(outcomes) > 3
 
@@ -198,9 +199,10 @@ def test_stand_alone_file_keeps_to_the_standard(music):
 @pytest.mark.parametrize('low, high, longest, seed', [(30, 90, 20, 0), (60, 64, 60, 1), (60, 64, 200, 2), (55, 70, 90, 3)])
 def test_many_voices_and_thick_chords_stay_within_what_abc2midi_holds(low, high, longest, seed):
     rng = np.random.default_rng(seed)
-    rows = [(int(t), int(t + d), int(p), int(v)) for t, d, p, v in zip(rng.integers(0, 80, 500) * 12, rng.integers(1, longest, 500) * 6,
-                                                                      rng.integers(low, high, 500), rng.integers(0, 12, 500))]
-    music = Music(without_overlaps(rows), [Voice(program) for program in range(12)], keys=[(0, 0, 'major'), (288, 3, 'major'), (672, -4, 'minor')])
+    onset, length = rng.integers(0, 80, 500) * 12, rng.integers(1, longest, 500) * 6
+    rows = np.stack([onset, onset + length, rng.integers(low, high, 500), rng.integers(0, 12, 500)], 1).tolist()
+    keys = [(0, 0, 'major'), (288, 3, 'major'), (672, -4, 'minor')]
+    music = Music(without_overlaps(rows), [Voice(program) for program in range(12)], keys=keys)
     text = write_abc(music)
     assert len(re.findall(r'^V:', text, re.M)) == MAX_LINES
     ((_, again, _),) = read_abc(text)
@@ -232,7 +234,8 @@ def test_abc2midi_hears_the_same_music(tmp_path):
 
 @needs_abc2midi
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.sampled_from(['C', 'D2', '^F', '_B', 'c/', 'e3/2', 'z', '[CEG]', 'G-G', '(3CDE', 'A>B', 'A<c', '|', 'G,', "c'", '=F']), min_size=3, max_size=30))
+@given(st.lists(st.sampled_from(['C', 'D2', '^F', '_B', 'c/', 'e3/2', 'z', '[CEG]', 'G-G', '(3CDE', 'A>B', 'A<c', '|', 'G,', "c'", '=F']),
+                min_size=3, max_size=30))
 def test_we_hear_what_abc2midi_hears(tmp_path_factory, tokens):
     folder = tmp_path_factory.mktemp('abc')
     tune = 'X:1\nT:t\nM:4/4\nL:1/8\nQ:1/4=120\nK:D\n' + ' '.join(tokens + ['C4', '|', 'D', '|]']) + '\n'
