@@ -135,7 +135,9 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
         for r, (i, reader, likely) in enumerate(draw(logits_BV, live, tokenizer, temperature, top_p, top_k, counts)):
             tune = live[r]
             if not likely and tune.retries < RETRIES:
-                counts['dropped'] += len(tune.ids) - tune.marked[0]
+                n_dropped = len(tune.ids) - tune.marked[0]
+                counts['tokens'] -= n_dropped
+                counts['dropped'] += n_dropped
                 tune.go_back()
                 cornered.append(tune)
             elif i is None:

@@ -57,7 +57,8 @@ def statistics(music):
     stats['notes_per_second'] = len(onset) / seconds(music, starts[-1])
     first_bar = np.searchsorted(starts, onset, 'right') - 1
     stats['notes_per_cell'] = len(onset) / len(np.unique(first_bar * len(music.voices) + voice))
-    stats['rest_share'] = 1 - (sounding(music.notes) > 0).sum() / starts[-1]
+    count, time = sounding(music.notes)
+    stats['rest_share'] = 1 - time[count > 0].sum() / starts[-1]
     last_bar = np.searchsorted(starts, onset + duration, 'left') - 1
     rising = np.zeros(len(starts), int)
     np.add.at(rising, first_bar, 1)
@@ -91,17 +92,18 @@ def scale_consistency(pitch):
 
 
 def sounding(notes):
-    """Number of different pitches that sound in each unit of time, up to the last end."""
-    roll = np.zeros((int((notes[:, 0] + notes[:, 1]).max()) + 1, 128), np.int32)
-    np.add.at(roll, (notes[:, 0], notes[:, 2]), 1)
-    np.add.at(roll, (notes[:, 0] + notes[:, 1], notes[:, 2]), -1)
-    return (np.cumsum(roll, axis=0)[:-1] > 0).sum(axis=1)
+    """(number of different pitches, time) of each stretch between two moments at which a note begins or ends."""
+    times, at = np.unique(np.concatenate([notes[:, 0], notes[:, 0] + notes[:, 1]]), return_inverse=True)
+    changes = np.zeros((len(times), 128), np.int32)
+    np.add.at(changes, (at[:len(notes)], notes[:, 2]), 1)
+    np.add.at(changes, (at[len(notes):], notes[:, 2]), -1)
+    return (np.cumsum(changes, axis=0)[:-1] > 0).sum(axis=1), np.diff(times)
 
 
 def polyphony(notes):
     """Mean number of pitches that sound, over the time in which one does."""
-    count = sounding(notes)
-    return count[count > 0].mean()
+    count, time = sounding(notes)
+    return (count * time).sum() / time[count > 0].sum()
 
 
 def seconds(music, end):
@@ -251,7 +253,8 @@ def longest_runs(train, tunes):
     train: list of Music; tunes: list of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990); the
     longest match of a suffix of a tune is with the train suffix next to it, before or after.
     """
-    lines = [(-1, line) for music in train for line in intervals(music)]
+    known = {line.tobytes(): line for music in train for line in intervals(music)}          # a transposed copy is no other line
+    lines = [(-1, line) for line in known.values()]
     lines += [(i, line) for i, music in enumerate(tunes) for line in intervals(music)]
     if not lines:
         return [0] * len(tunes)
