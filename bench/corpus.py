@@ -178,7 +178,7 @@ def copies(paths, s):
     near = dedupe.Near(originals)
     pairs = sum(len(near.of(sketch)) - 1 for sketch in originals) // 2
     everything = len(originals) * (len(originals) - 1) // 2
-    print(f'\n{pairs} of {everything:,} pairs of the {len(originals)} files themselves are near-duplicates ({pairs / everything:.4%})')
+    print(f'\nof {everything:,} pairs of the {len(originals)} files themselves, {pairs} are near-duplicates ({pairs / everything:.4%})')
 
 
 # --------------------------------------------------------------------------------------------------------------- memory
@@ -229,7 +229,8 @@ def memory(folder, paths, s):
 
 
 def files_of(folder):
-    return sorted(path for path in glob.glob(os.path.join(folder, '**', '*'), recursive=True) if path.lower().endswith(('.mid', '.midi')))
+    paths = glob.glob(os.path.join(folder, '**', '*'), recursive=True)
+    return sorted(path for path in paths if path.lower().endswith(('.mid', '.midi')))
 
 
 def main():

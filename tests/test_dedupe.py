@@ -53,7 +53,8 @@ def retitled(music, draw):
     music.title = 'another name'
 
 
-@pytest.mark.parametrize('change', [transposed, faster, doubled, reordered, cut_off, reorchestrated, retitled], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('change', [transposed, faster, doubled, reordered, cut_off, reorchestrated, retitled],
+                         ids=lambda change: change.__name__)
 def test_planted_copies_are_found_through_a_midi_file(tmp_path, change):
     originals = [tune(seed) for seed in range(20)]
     near = dedupe.Near([dedupe.sketch(music) for music in originals])

@@ -117,7 +117,8 @@ def test_every_file_is_a_tune_or_has_a_named_reason(corpus, prepared):
 
 def test_no_train_tune_is_near_one_held_out_counted_by_brute_force(prepared):
     out, meta = prepared
-    figures = {name: [set(dedupe.figures(notation.decode(text)).tolist()) for text in texts_of(out, name)[0]] for name in meta['splits']}
+    figures = {name: [set(dedupe.figures(notation.decode(text)).tolist()) for text in texts_of(out, name)[0]]
+               for name in meta['splits']}
     for a, b in (('train', 'val'), ('train', 'test'), ('test', 'val')):
         assert figures[a] and max(len(x & y) / len(x | y) for x in figures[a] for y in figures[b]) < dedupe.THRESHOLD
     assert meta['leakage'] == {'same_music': 0, 'test_near_val': 0, 'train_near_val_or_test': 0}
@@ -264,7 +265,8 @@ def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
     train, originals = texts_of(out, 'train')[0], texts_of(prepared[0], 'train')[0]
     assert not collections.Counter(originals) - collections.Counter(train)
     assert set(train) < {transposed(text, n) for text in originals for n in range(-5, 7)}
-    assert [sorted(texts_of(out, name)[0]) for name in ('val', 'test')] == [sorted(texts_of(prepared[0], name)[0]) for name in ('val', 'test')]
+    for name in ('val', 'test'):
+        assert sorted(texts_of(out, name)[0]) == sorted(texts_of(prepared[0], name)[0])
 
 
 # --------------------------------------------------------------------------------------------------------------- sources
