@@ -46,8 +46,8 @@ def quantise(raw, close_gaps=True):
               'duration': float(before.sum() / UNITS), 'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
 
     # Whole bars of silence before the first note go; then events are put on barlines.
-    shift = starts[np.searchsorted(starts, start.min(), 'right') - 1]
-    report['shift'] = int(shift)
+    shift = int(starts[np.searchsorted(starts, start.min(), 'right') - 1])
+    report['shift'] = shift
     starts = starts[starts >= shift] - shift
     start, stop = start - shift, stop - shift
     starts = starts[:np.searchsorted(starts, stop.max(), 'left') + 1]

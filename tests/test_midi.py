@@ -148,6 +148,7 @@ def test_leading_silent_bars_go_and_events_before_them_stay_in_force():
     music, report = quantise(raw_of([200, 224], 24, meters=[(0, 4, 4)], tempos=[(0, 90), (96, 150)], keys=[(0, 1, 'major')]))
     assert report['shift'] == 192 and music.notes[0, 0] == 8
     assert music.tempos == [(0, 150)]
+    assert all(type(x) is int for events in (music.meters, music.tempos) for event in events for x in event)
 
 
 def test_the_tempo_of_a_bar_keeps_its_time():
