@@ -131,7 +131,8 @@ def snap(onset, end, pitch, voice, n_voices, starts):
 
     order = np.lexsort((onset, pitch, voice))
     near = lambda x: np.diff(x[order]) == 0
-    collide = near(voice) & near(pitch) & near(start) & (np.diff(onset[order]) >= 0.75)
+    apart = (np.diff(onset[order]) >= 0.5) & (np.diff(np.rint(onset[order])) > 0)
+    collide = near(voice) & near(pitch) & near(start) & apart                 # and whole units would keep them apart
     if collide.any():
         steps[group[order[1:][collide]]] = steps[group[order[:-1][collide]]] = 1
         start, _ = on_grid(onset)
