@@ -11,8 +11,8 @@ import mido
 import numpy as np
 from symusic import Score
 
-from music import KEY_NAMES, KEYS, MAX_BAR, UNITS, Music, Voice, bar_length, bar_starts  # noqa: F401
-from quantise import MAX_BARS, STRAIGHT, MidiError, quantise  # noqa: F401
+from music import KEY_NAMES, UNITS, Voice, bar_starts
+from quantise import STRAIGHT, MidiError, quantise
 
 TICKS_PER_UNIT = 20         # of the files we write: 480 ticks per quarter
 

@@ -26,9 +26,11 @@ from configurator import configure, fail
 from constrain import METERS, VOICES, Reader
 from generate import Tune, generate
 from metrics import NAMES, compare, exact_bars, longest_runs, statistics
-from midi import KEYS, MidiError, read_midi, write_midi
+from midi import read_midi, write_midi
+from music import KEYS
 from notation import NotationError, decode, encode
 from page import draw_roll, page
+from quantise import MidiError
 from train import build_model
 from tunebook import read_abc
 

@@ -21,6 +21,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 import abcfile
 import midi
 from configurator import configure, fail
+from music import UNITS
+from quantise import MidiError
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Settings:
     music21: int = 0            # so many of the files are also opened with music21
 
 
-TOLERANCE = midi.UNITS / 10
+TOLERANCE = UNITS / 10
 
 
 def find(paths):
@@ -48,7 +50,7 @@ def compare(path):
     """(path, share of notes found or None, Counter of what became of the others)."""
     try:
         music, _ = midi.read_midi(path)
-    except midi.MidiError:
+    except MidiError:
         return path, None, collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         abc, mid = os.path.join(folder, 'a.abc'), os.path.join(folder, 'a.mid')
@@ -59,12 +61,12 @@ def compare(path):
             theirs, _ = midi.raw_midi(mid)
         except subprocess.TimeoutExpired:
             return path, 0.0, collections.Counter({'file: abc2midi does not end': len(music.notes)})
-        except (OSError, midi.MidiError):
+        except (OSError, MidiError):
             return path, 0.0, collections.Counter({'file: abc2midi writes no notes': len(music.notes)})
     kinds = [(v.program, v.is_drum) for v in theirs['voices']]
     left = collections.defaultdict(list)                # (pitch, program, drum) -> onsets not yet matched
     for onset, pitch, voice in zip(theirs['onset'], theirs['pitch'], theirs['voice']):
-        left[int(pitch), *kinds[voice]].append(float(onset))
+        left[(int(pitch), *kinds[voice])].append(float(onset))
     for onsets in left.values():
         onsets.sort()
     missing = []
@@ -88,7 +90,7 @@ def take(left, key, onset, tolerance):
 
 def fate(left, key, onset):
     """What became of a note that was not found."""
-    if take(left, key, onset, midi.UNITS / 2):
+    if take(left, key, onset, UNITS / 2):
         return 'note: up to half a quarter off'
     for other in list(left):
         if other[0] == key[0] and take(left, other, onset, TOLERANCE):

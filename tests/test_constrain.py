@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from constrain import Reader
-from midi import Music, Voice, bar_starts
+from music import Music, Voice, bar_starts
 from notation import NotationError, decode, encode
 
 ALPHABET = "LMQKVZz:/=[]|-_^,'\n 0123456789ABCDEFGabcdefgmprodus#"
