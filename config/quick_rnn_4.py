@@ -3,4 +3,4 @@ arch = 'lstm'
 n_layer = 1
 hidden_size = 192
 batch_size = 8                     # 1,216 steps: every window of the bundled corpus once
-learning_rate = 0.029          # its rate by the rule of results/quick_rates.csv: measured at three sizes, a power of N in between
+learning_rate = 0.029          # a power of N through the best rates of results/quick_rates.csv (four GPTs, three LSTMs)
