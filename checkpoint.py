@@ -3,6 +3,7 @@ import os
 
 import torch
 
+from atomic import atomic_write
 from configurator import fail
 
 # What a resumed run may change: the first do not touch its weights, the second only their last bits.
@@ -12,17 +13,11 @@ MACHINE = {'device', 'dtype', 'compile', 'micro_batch_size', 'deterministic', 'r
 
 
 def write_checkpoint(checkpoint, path):
-    """Through a temporary file, fsync and rename: whatever happens, the file at `path` is whole."""
-    temporary = f'{path}.tmp'
+    """Whatever happens, the file at `path` is whole; exits with one line if it cannot be written."""
     try:
-        with open(temporary, 'wb') as f:
+        with atomic_write(path) as f:
             torch.save(checkpoint, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as e:        # torch's zip writer turns a failed write into a RuntimeError
-        if os.path.exists(temporary):
-            os.remove(temporary)
         kept = 'the former one is kept' if os.path.exists(path) else 'nothing is saved'
         fail(f'cannot write {path} ({str(e).splitlines()[0]}); {kept}')
 

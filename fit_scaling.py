@@ -16,7 +16,6 @@ import json
 import math
 import os
 import pickle
-import sys
 import zipfile
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ import numpy as np
 import frontier
 import laws
 import scaling_plots
+from atomic import atomic_write
 from configurator import configure, fail
 from scaling_report import cautions_of, cautions_on_runs, count, efficiency_cautions, interval, report, short, spoken
 
@@ -321,15 +321,6 @@ def plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def write(path, data):
-    """Bytes to a temporary file, fsync, rename."""
-    with open(path + '.tmp', 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + '.tmp', path)
-
-
 def analyse(runs, bootstraps, seed, cautions=()):
     """All that scaling.json holds: laws, efficiency, l_nd, groups, runs, cautions."""
     unit = choose_unit(runs)
@@ -373,9 +364,11 @@ def main():
         for name, figure in pictures.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, dpi=150)
-            write(os.path.join(settings.out_dir, name), buffer.getvalue())
-        write(os.path.join(settings.out_dir, 'report.md'), text.encode())
-        write(os.path.join(settings.out_dir, 'scaling.json'), json.dumps(plain(result), indent=1, allow_nan=False).encode())
+            with atomic_write(os.path.join(settings.out_dir, name)) as file:
+                file.write(buffer.getvalue())
+        for name, content in ('report.md', text), ('scaling.json', json.dumps(plain(result), indent=1, allow_nan=False)):
+            with atomic_write(os.path.join(settings.out_dir, name), 'w', encoding='utf-8') as file:
+                file.write(content)
     except OSError as e:
         fail(f'cannot write to {settings.out_dir}: {e.strerror}')
     print(text)

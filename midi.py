@@ -4,13 +4,13 @@
     write_midi(music, 'tune.mid')
 """
 import io
-import os
 import struct
 
 import mido
 import numpy as np
 from symusic import Score
 
+from atomic import atomic_write
 from music import KEY_NAMES, UNITS, Voice, bar_starts
 from quantise import STRAIGHT, MidiError, quantise
 
@@ -186,12 +186,8 @@ def write_midi(music, path):
         file.tracks.append(track(messages))
     buffer = io.BytesIO()
     file.save(file=buffer)
-    temporary = f'{path}.tmp'
-    with open(temporary, 'wb') as f:
+    with atomic_write(path) as f:
         f.write(buffer.getvalue())
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
 
 
 def track(messages):

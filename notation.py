@@ -338,6 +338,7 @@ def without_overlaps(spans):
 def main(paths):
     """`notation.py in.mid out.abc` and `notation.py in.abc out.mid`: a MIDI file and conventional ABC. A book's tunes are numbered."""
     from abcfile import write_abc
+    from atomic import atomic_write
     from configurator import fail
     from midi import read_midi, write_midi
     from quantise import MidiError
@@ -349,12 +350,8 @@ def main(paths):
     try:
         if kinds[1] == '.abc':
             music, _ = read_midi(source)
-            temporary = target + '.tmp'
-            with open(temporary, 'w') as f:
+            with atomic_write(target, 'w', encoding='utf-8') as f:
                 f.write(write_abc(music, title=os.path.splitext(os.path.basename(source))[0]))
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temporary, target)
             return print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
         with open(source, encoding='utf-8', errors='replace') as f:
             tunes = list(read_abc(f.read()))

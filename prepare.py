@@ -27,6 +27,7 @@ import dedupe
 import shards
 import sources
 import transpose
+from atomic import atomic_write
 from configurator import configure, fail
 from corpus_table import histogram, table
 from progress import Progress
@@ -310,8 +311,10 @@ def publish(folder, meta, tokenizer):
         os.remove(meta_path)
     for name in ('train.bin', 'val.bin', 'test.bin', 'val.abc', 'test.abc', 'failures.tsv'):
         os.replace(os.path.join(folder, name + '.tmp'), os.path.join(folder, name))
-    shards.write(os.path.join(folder, 'tokenizer.json'), tokenizer.to_json().encode())
-    shards.write(meta_path, (json.dumps(meta, indent=1) + '\n').encode())
+    with atomic_write(os.path.join(folder, 'tokenizer.json'), 'w', encoding='utf-8') as f:
+        f.write(tokenizer.to_json())
+    with atomic_write(meta_path, 'w', encoding='utf-8') as f:
+        f.write(json.dumps(meta, indent=1) + '\n')
 
 
 def versions():

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from abcfile import write_abc
+from atomic import atomic_write
 from bpe import Tokenizer
 from configurator import configure, fail
 from constrain import METERS, VOICES, Reader
@@ -265,13 +266,9 @@ def print_measures(result):
 
 # ---- writing
 
-def write(path, content):
-    """Whole or not at all."""
-    with open(path + '.tmp', 'wb') as f:
-        f.write(content if isinstance(content, bytes) else content.encode())
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(path + '.tmp', path)
+def write(path, text):
+    with atomic_write(path, 'w', encoding='utf-8', newline='') as f:
+        f.write(text)
 
 
 def check(s):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import atomic
 import convert
 import dedupe
 import midi
@@ -114,17 +115,10 @@ def save(path, records):
             record['at'], record['size'] = at, len(text)
             record['sketch'] = base64.b64encode(record['sketch'].tobytes()).decode()
             at += len(text)
-    write(path + '.abc', b''.join(texts))
-    write(path + '.json', '\n'.join(map(json.dumps, records)).encode())
-
-
-def write(path, data):
-    """Write bytes such that the file is whole or not there."""
-    with open(path + '.tmp', 'wb') as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(path + '.tmp', path)
+    with atomic.atomic_write(path + '.abc') as f:
+        f.writelines(texts)
+    with atomic.atomic_write(path + '.json', 'w', encoding='utf-8') as f:
+        f.write('\n'.join(map(json.dumps, records)))
 
 
 def records_of(path):
