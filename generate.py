@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 KEPT_SHARE = 0.75           # of the context that header and latest bars may fill when it has run full
-TRIED = 8                   # candidates fetched at first; the constraint rarely asks for more
+FEW = 64                    # tokens among which the likely ones are sought first
 RETRIES = 20                # times that one bar of one voice is begun anew; then an unlikely token is taken
-OUTSIDE = 1e6               # what tokens outside of top_k and top_p are behind in the race
 
 
 class Tune:
@@ -106,6 +105,7 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
     """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried' and
     'refused' by the constraint, unlikely tokens 'forced' by it."""
     block_size, device = model.config.block_size, model.head.weight.device
+    retries = RETRIES if temperature > 0 and top_k != 1 else 0      # nothing is gained where the same would be drawn again
 
     def done(tune):
         return tune.ended or tune.stuck or len(tune.bar_ends) >= max_bars or len(tune.ids) - 1 >= max_tokens
@@ -132,9 +132,9 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 tune.saved = (logits_BV[r].clone(), state_of(rows, r)) if tune.n_context < block_size else None
 
         cornered = []
-        for r, (i, reader, likely) in enumerate(draw(logits_BV, live, tokenizer, temperature, top_p, top_k, counts)):
+        for r, (i, reader, likely) in enumerate(draw(logits_BV, live, tokenizer, temperature, top_p, top_k, retries, counts)):
             tune = live[r]
-            if not likely and tune.retries < RETRIES:
+            if not likely and tune.retries < retries:
                 n_dropped = len(tune.ids) - tune.marked[0]
                 counts['tokens'] -= n_dropped
                 counts['dropped'] += n_dropped
@@ -175,46 +175,68 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
     return counts
 
 
-def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, counts):
-    """For each tune (next token or None, reader after it, is it likely?); None where the constraint lets no token through.
+def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts):
+    """For each tune (next token or None, reader after it, is it likely?); None where the constraint lets none of the tokens
+    through that were tried.
 
     Tokens race: each has log p plus Gumbel noise, the highest first. So the first that passes is a draw from the allowed
-    tokens with their probabilities in proportion. Tokens outside of top_k and top_p, the unlikely ones, come last.
+    tokens with their probabilities in proportion. Tokens outside of top_k and top_p, the unlikely ones, are tried when the
+    others have failed and the bar has been begun anew `retries` times.
     """
-    score_BV = logits_BV.float().cpu()
+    logits_BV = logits_BV.float().cpu()
     if temperature > 0:
-        noise_BV = torch.stack([torch.empty(score_BV.shape[1]).exponential_(generator=tune.generator) for tune in tunes])
-        score_BV = score_BV / temperature
-        score_BV = score_BV - noise_BV.log() - OUTSIDE * outside(score_BV, top_p, top_k)
-    top = score_BV.topk(min(TRIED, score_BV.shape[1]))
+        logits_BV = logits_BV / temperature
+        candidates = race(logits_BV, tunes, top_p, top_k)
+    else:
+        candidates = logits_BV.topk(min(FEW, logits_BV.shape[1])).indices.tolist()
     chosen = []
-    for row, (tune, ids) in enumerate(zip(tunes, top.indices.tolist())):
+    for logits_V, tune, ids in zip(logits_BV, tunes, candidates):
         place, reader = first_allowed(tune, ids, tokenizer)
-        if place is None:
-            ids = score_BV[row].argsort(descending=True).tolist()
+        likely = place is not None
+        if not likely and tune.retries >= retries:
+            counts['refused'] += len(ids)
+            counts['tried'] += len(ids)
+            tried = set(ids)
+            order = logits_V - noise(tune, len(logits_V)).log() if temperature > 0 else logits_V
+            ids = [i for i in order.argsort(descending=True).tolist() if i not in tried]
             place, reader = first_allowed(tune, ids, tokenizer)
-        counts['tried'] += 1 + (len(ids) - 1 if place is None else place)
+        counts['tried'] += len(ids) if place is None else place + 1
         counts['refused'] += len(ids) if place is None else place
-        i = None if place is None else ids[place]
-        chosen.append((i, reader, i is not None and bool(score_BV[row, i] > -OUTSIDE / 2)))
+        chosen.append((None if place is None else ids[place], reader, likely))
     return chosen
 
 
-def outside(logits_BV, top_p, top_k):
-    """Bool (B, V): tokens outside of the top k, or of the most likely ones (of these k) that hold the share top_p."""
+def noise(tune, n):
+    """n standard exponential variates of the tune's own generator; -log of them is Gumbel noise."""
+    return torch.empty(n).exponential_(generator=tune.generator)
+
+
+def race(logits_BV, tunes, top_p, top_k, n=FEW):
+    """For each row the likely tokens in the order in which the race ends; only the winner if no tune has a reader.
+
+    Likely are the top k, and of these the most likely ones that hold the share top_p. They are sought among the n most likely,
+    which is faster; a row where these hold too little races by itself, with all tokens.
+    """
     V = logits_BV.shape[1]
-    k, p_BV = min(top_k or V, V), logits_BV.softmax(dim=1)
-    if k < V:
-        p_BV = p_BV.masked_fill(p_BV < p_BV.topk(k).values[:, -1:], 0)
-        p_BV /= p_BV.sum(dim=1, keepdim=True)
-    if top_p >= 1:
-        return p_BV == 0
-    for n in (min(64, k), k):                                   # the few most likely nearly always do, and are found faster
-        top_BN = p_BV.topk(n).values
-        if n == k or bool((top_BN.sum(dim=1) >= top_p).all()):
-            break
-    needed_BN = top_BN.cumsum(dim=1) - top_BN < top_p
-    return p_BV < torch.where(needed_BN, top_BN, torch.inf).min(dim=1, keepdim=True).values
+    k = min(top_k or V, V)
+    n = k if k < V else min(n, V) if top_p < 1 else V
+    top_BN, ids_BN = logits_BV.topk(n) if n < V or top_p < 1 else (logits_BV, torch.arange(V).expand_as(logits_BV))
+    wide = [False] * len(tunes)
+    if top_p < 1:
+        p_BN = (top_BN - (logits_BV if k == V else top_BN).logsumexp(dim=1, keepdim=True)).exp()
+        share_BN = p_BN.cumsum(dim=1)
+        top_BN = top_BN.masked_fill(share_BN - p_BN >= top_p, -torch.inf)
+        wide = [n < k and share < top_p for share in share_BN[:, -1].tolist()]
+    score_BN = top_BN - torch.stack([torch.ones(n) if w else noise(tune, n) for tune, w in zip(tunes, wide)]).log()
+    if not any(tune.reader for tune in tunes):
+        order = ids_BN.gather(1, score_BN.argmax(dim=1, keepdim=True)).tolist()
+    else:
+        place_BN = score_BN.argsort(dim=1, descending=True)
+        n_likely = torch.isfinite(score_BN).sum(dim=1).tolist()
+        order = [ids[:m] for ids, m in zip(ids_BN.gather(1, place_BN).tolist(), n_likely)]
+    for row in (row for row, w in enumerate(wide) if w):
+        order[row], = race(logits_BV[row:row + 1], tunes[row:row + 1], top_p, top_k, V)
+    return order
 
 
 def first_allowed(tune, ids, tokenizer):

@@ -47,7 +47,7 @@ def naive(model, tokenizer, tune, n):
     counts = dict.fromkeys(('tried', 'refused'), 0)
     for _ in range(n):
         logits_BTV, _ = model(torch.tensor([tune.ids[-model.config.block_size:]]))
-        tune.ids.append(draw(logits_BTV[:, -1], [tune], tokenizer, 1.0, 0.9, None, counts)[0][0])
+        tune.ids.append(draw(logits_BTV[:, -1], [tune], tokenizer, 1.0, 0.9, None, 0, counts)[0][0])
 
 
 def measure(name, model, tokenizer, s, reader):

@@ -2,6 +2,7 @@ import json
 import os
 import random
 import sys
+import types
 
 import mido
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import bpe
 import sample
 from constrain import Reader
-from generate import Tune, draw, generate, outside
+from generate import Tune, draw, generate, race
 from lstm import LSTM, LSTMConfig
 from midi import read_midi, write_midi
 from model import GPT, GPTConfig
@@ -169,10 +170,10 @@ def test_draws_have_the_probabilities_of_the_allowed_tokens():
 
     logits = torch.linspace(-1, 2, 11)
     tune = type('T', (), {})()
-    tune.reader, tune.generator = Only(), torch.Generator().manual_seed(0)
+    tune.reader, tune.retries, tune.generator = Only(), 0, torch.Generator().manual_seed(0)
     n, counts = 4000, np.zeros(11)
     for _ in range(n):
-        counts[draw(logits[None], [tune], Tokens, 0.8, 1.0, None, {'tried': 0, 'refused': 0})[0][0]] += 1
+        counts[draw(logits[None], [tune], Tokens, 0.8, 1.0, None, 0, {'tried': 0, 'refused': 0})[0][0]] += 1
     p = (logits / 0.8).exp().numpy().copy()
     p[1::2] = p[10] = 0
     p /= p.sum()
@@ -180,13 +181,16 @@ def test_draws_have_the_probabilities_of_the_allowed_tokens():
     assert (((counts - n * p) ** 2)[p > 0] / (n * p)[p > 0]).sum() < 18.5          # 4 degrees of freedom: p = 0.001
 
 
+def racer(seed=0, reader=True):
+    return types.SimpleNamespace(reader=reader, generator=torch.Generator().manual_seed(seed))
+
+
 @pytest.mark.parametrize('top_p, top_k, expected', [(1.0, None, 5), (0.5, None, 1), (0.51, None, 2), (0.75, None, 2), (0.91, None, 4), (1.0, 3, 3), (0.5, 3, 1), (0.8, 3, 2), (1.0, 9, 5)])
 def test_nucleus_and_top_k_keep_the_most_likely(top_p, top_k, expected):
     p = torch.tensor([[0.05, 0.5, 0.25, 0.15, 0.05 - 1e-4]])
     p = torch.cat([p, 1 - p.sum(dim=1, keepdim=True)], dim=1)[:, :5]
-    kept = ~outside(p.log(), top_p, top_k)
-    assert kept.sum() == expected
-    assert set(kept[0].nonzero().flatten().tolist()) <= set(p[0].argsort(descending=True)[:expected].tolist())
+    kept, = race(p.log(), [racer()], top_p, top_k)
+    assert len(kept) == expected and set(kept) <= set(p[0].argsort(descending=True)[:expected].tolist())
 
 
 def test_nucleus_equals_a_sorted_one_on_many_tokens():
@@ -195,8 +199,18 @@ def test_nucleus_equals_a_sorted_one_on_many_tokens():
         logits = scale * torch.randn(4, 500)
         p, order = logits.softmax(1).sort(dim=1, descending=True)
         keep = (p.cumsum(1) - p) < 0.9
-        expected = torch.zeros_like(keep).scatter(1, order, keep)
-        assert torch.equal(~outside(logits, 0.9, None), expected)
+        for row, kept in enumerate(race(logits, [racer() for _ in logits], 0.9, None)):
+            assert sorted(kept) == sorted(order[row][keep[row]].tolist())
+
+
+def test_a_race_does_not_depend_on_who_else_runs():
+    torch.manual_seed(0)
+    logits = torch.randn(6, 500) * torch.tensor([0.1, 5.0, 0.1, 5.0, 1.0, 2.0])[:, None]       # flat ones need more than a few tokens
+    together = race(logits, [racer(i) for i in range(6)], 0.9, None)
+    assert together == [race(logits[i:i + 1], [racer(i)], 0.9, None)[0] for i in range(6)]
+    for top_p, top_k in (0.9, None), (0.9, 20), (1.0, 20), (1.0, None):
+        alone = race(logits, [racer(i, reader=None) for i in range(6)], top_p, top_k)
+        assert [ids[:1] for ids in race(logits, [racer(i) for i in range(6)], top_p, top_k)] == alone
 
 
 def test_a_full_context_keeps_the_header_and_the_latest_whole_bars(world):
