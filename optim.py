@@ -17,10 +17,18 @@ def make_optimizers(model, s):
             rows = [slice(i * height, (i + 1) * height) for i in range(n)]
             row_blocks += [(torch.nn.Parameter(weight.detach()[r]), weight, r) for r in rows]
     by_muon = {id(weight) for _, weight, _ in row_blocks}
-    rest = [p for p in model.parameters() if id(p) not in by_muon]
-    groups = [{'params': [p for p in rest if p.ndim > 1], 'weight_decay': s.weight_decay},
-              {'params': [p for p in rest if p.ndim == 1], 'weight_decay': 0.0}]
-    optimizers = [torch.optim.AdamW(groups, lr=s.learning_rate, betas=(s.beta1, s.beta2), fused=True)]
+    kinds = {'hidden': [], 'vector': [], 'embedding': [], 'head': []}     # the first two have learning_rate, which is logged
+    for name, p in model.named_parameters():
+        if id(p) not in by_muon:
+            layer = {'wte': 'embedding', 'wpe': 'embedding', 'head': 'head'}.get(name.split('.')[0], 'hidden')
+            kinds[layer if p.ndim > 1 else 'vector'].append(p)
+    rates = {'embedding': s.embedding_lr, 'head': s.head_lr}
+    groups = []
+    for kind, params in kinds.items():
+        rate = rates.get(kind) or s.learning_rate       # AdamW shrinks by rate * decay a step: the same share whatever the rate
+        decay = s.weight_decay * s.learning_rate / rate if kind != 'vector' else 0.0
+        groups += [{'params': params, 'lr': rate, 'weight_decay': decay}] * bool(params)
+    optimizers = [torch.optim.AdamW(groups, betas=(s.beta1, s.beta2), fused=True)]
     if row_blocks:
         optimizers.append(torch.optim.Muon([p for p, _, _ in row_blocks], lr=s.muon_lr, weight_decay=s.weight_decay))
     for group in (g for o in optimizers for g in o.param_groups):

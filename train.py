@@ -63,8 +63,10 @@ class Settings:
     # optimiser
     optimizer: str = 'adamw'                # adamw | muon (hidden matrices by Muon, the rest by AdamW)
     learning_rate: float = 3e-4             # peak rate of AdamW
+    embedding_lr: float | None = None       # the same for the embeddings; None: learning_rate
+    head_lr: float | None = None            # the same for the weight of the output layer; None: learning_rate
     muon_lr: float = 0.02                   # peak rate of Muon
-    min_lr: float | None = None             # where learning_rate ends (Muon in proportion); None: a tenth of it
+    min_lr: float | None = None             # where learning_rate ends (the other rates in proportion); None: a tenth of it
     schedule: str = 'cosine'                # cosine | wsd (constant, then linear over the last cooldown_fraction)
     warmup_steps: int | None = None         # None: a tenth of the steps, at most 500
     cooldown_fraction: float = 0.2
@@ -95,7 +97,7 @@ CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'optimizer': ('adamw', 'muo
            'device': ('auto', 'cpu', 'cuda'), 'dtype': ('auto', *DTYPES), 'compile': (True, False, 'auto'),
            'split': ('train', 'val', 'test')}
 POSITIVE = ('max_tokens', 'epochs', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd', 'hidden_size', 'learning_rate',
-            'muon_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
+            'embedding_lr', 'head_lr', 'muon_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
 COMPILE_FLOPS = 3e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
 
 

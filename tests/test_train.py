@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from itertools import product
 
 import numpy as np
 import pytest
@@ -321,7 +322,7 @@ def test_schedules_have_their_shapes():
 def test_muon_orthogonalises_each_stacked_matrix_by_itself(arch):
     torch.manual_seed(0)
     model = GPT(GPTConfig(16, 8, 1, 2, 24)) if arch == 'gpt' else LSTM(LSTMConfig(16, 8, 1, 24))
-    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.0, learning_rate=1e-3, muon_lr=1.0, beta1=0.9, beta2=0.95)
+    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.0, learning_rate=1e-3, muon_lr=1.0, embedding_lr=None, head_lr=None, beta1=0.9, beta2=0.95)
     optimizers, row_blocks = make_optimizers(model, s)
     weight, n = model.hidden_matrices()[0]
     before = weight.detach().clone()
@@ -335,16 +336,31 @@ def test_muon_orthogonalises_each_stacked_matrix_by_itself(arch):
 
 def test_every_parameter_has_one_optimiser():
     for model in (GPT(GPTConfig(16, 8, 2, 2, 24)), LSTM(LSTMConfig(16, 8, 2, 24))):
-        s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-3, muon_lr=1.0, beta1=0.9, beta2=0.95)
+        s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-3, muon_lr=1.0, embedding_lr=None, head_lr=None, beta1=0.9, beta2=0.95)
         optimizers, _ = make_optimizers(model, s)
         held = [p for o in optimizers for g in o.param_groups for p in g['params']]
         assert sum(p.numel() for p in held) == sum(p.numel() for p in model.parameters())
 
 
+def test_embeddings_and_head_have_rates_of_their_own_and_all_matrices_decay_alike():
+    for model, optimizer in product((GPT(GPTConfig(16, 8, 2, 2, 24)), LSTM(LSTMConfig(16, 8, 2, 24))), ('adamw', 'muon')):
+        s = types.SimpleNamespace(optimizer=optimizer, weight_decay=0.1, learning_rate=1e-2, muon_lr=1.0, embedding_lr=0.3, head_lr=0.05,
+                                  beta1=0.9, beta2=0.95)
+        adamw, *_ = make_optimizers(model, s)[0]
+        names, seen = {id(p): name for name, p in model.named_parameters()}, set()
+        for group in adamw.param_groups:
+            for p in group['params']:
+                layer, matrix = names[id(p)].split('.')[0], p.ndim > 1
+                assert group['lr'] == group['peak_lr'] == ({'wte': 0.3, 'wpe': 0.3, 'head': 0.05}.get(layer, 0.01) if matrix else 0.01)
+                assert group['lr'] * group['weight_decay'] == pytest.approx(0.1 * 0.01 if matrix else 0.0)
+                seen.add((layer, matrix))
+        assert {('wte', True), ('head', True), ('head', False)} <= seen and adamw.param_groups[0]['lr'] == 0.01
+
+
 def test_an_fp16_overflow_is_skipped_by_both_optimisers_and_halves_the_scale():
     torch.manual_seed(0)
     model = GPT(GPTConfig(16, 8, 1, 2, 24))
-    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-2, muon_lr=1.0, beta1=0.9, beta2=0.95)
+    s = types.SimpleNamespace(optimizer='muon', weight_decay=0.1, learning_rate=1e-2, muon_lr=1.0, embedding_lr=None, head_lr=None, beta1=0.9, beta2=0.95)
     optimizers, row_blocks = make_optimizers(model, s)
     scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
     idx = torch.randint(0, 16, (4, 8))
