@@ -79,10 +79,10 @@ def prefill(model, rows, row, tune):
     ids = tune.context(model.config.block_size)
     tune.n_context = len(ids)
     own = model.init_cache(1)
-    logits_BTV, _ = model(torch.tensor([ids], device=model.head.weight.device), cache=own)
+    logits_B1V, _ = model(torch.tensor([ids], device=model.head.weight.device), cache=own)
     for name, tensor in own.items():
         row_of(rows, name, row).copy_(row_of(own, name, 0))
-    return logits_BTV[0, -1]
+    return logits_B1V[0, 0]
 
 
 def row_of(rows, name, row):
@@ -169,7 +169,7 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
             restore(rows, r, live[r].saved[1])
         if len(fill) + len(back) < len(live):
             newest_B1 = torch.tensor([[tune.ids[-1]] for tune in live], device=device)
-            logits_BV = model(newest_B1, cache=rows)[0][:, -1]
+            logits_BV = model(newest_B1, cache=rows)[0][:, 0]
             for r, tune in enumerate(live):
                 tune.n_context += r not in fill and r not in back
     return counts
@@ -179,7 +179,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
     """For each tune (next token or None, reader after it, is it likely?); None where the constraint lets none of the tokens
     through that were tried.
 
-    Tokens race: each has log p plus Gumbel noise, the highest first. So the first that passes is a draw from the allowed
+    Tokens race: each arrives after an exponential time of rate p. So the first that passes is a draw from the allowed
     tokens with their probabilities in proportion. Tokens outside of top_k and top_p, the unlikely ones, are tried when the
     others have failed and the bar has been begun anew `retries` times.
     """
@@ -197,7 +197,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
             counts['refused'] += len(ids)
             counts['tried'] += len(ids)
             tried = set(ids)
-            order = logits_V - noise(tune, len(logits_V)).log() if temperature > 0 else logits_V
+            order = logits_V - noise(tune, len(logits_V)).log() if temperature > 0 else logits_V    # the same race in logs
             ids = [i for i in order.argsort(descending=True).tolist() if i not in tried]
             place, reader = first_allowed(tune, ids, tokenizer)
         counts['tried'] += len(ids) if place is None else place + 1
@@ -207,7 +207,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
 
 
 def noise(tune, n):
-    """n standard exponential variates of the tune's own generator; -log of them is Gumbel noise."""
+    """n standard exponential variates of the tune's own generator."""
     return torch.empty(n).exponential_(generator=tune.generator)
 
 
@@ -215,27 +215,30 @@ def race(logits_BV, tunes, top_p, top_k, n=FEW):
     """For each row the likely tokens in the order in which the race ends; only the winner if no tune has a reader.
 
     Likely are the top k, and of these the most likely ones that hold the share top_p. They are sought among the n most likely,
-    which is faster; a row where these hold too little races by itself, with all tokens.
+    which is faster; rows where these hold too little race again, with all tokens.
     """
     V = logits_BV.shape[1]
     k = min(top_k or V, V)
     n = k if k < V else min(n, V) if top_p < 1 else V
-    top_BN, ids_BN = logits_BV.topk(n) if n < V or top_p < 1 else (logits_BV, torch.arange(V).expand_as(logits_BV))
-    wide = [False] * len(tunes)
+    p_BN, wide = logits_BV.softmax(dim=1), [False] * len(tunes)
+    ids_BN = torch.arange(V).expand_as(p_BN)
+    if n < V or top_p < 1:
+        p_BN, ids_BN = p_BN.topk(n)
+        p_BN = p_BN / p_BN.sum(dim=1, keepdim=True) if k < V else p_BN
     if top_p < 1:
-        p_BN = (top_BN - (logits_BV if k == V else top_BN).logsumexp(dim=1, keepdim=True)).exp()
         share_BN = p_BN.cumsum(dim=1)
-        top_BN = top_BN.masked_fill(share_BN - p_BN >= top_p, -torch.inf)
+        p_BN = p_BN.masked_fill(share_BN - p_BN >= top_p, 0)
         wide = [n < k and share < top_p for share in share_BN[:, -1].tolist()]
-    score_BN = top_BN - torch.stack([torch.ones(n) if w else noise(tune, n) for tune, w in zip(tunes, wide)]).log()
+    score_BN = p_BN / torch.stack([torch.ones(n) if w else noise(tune, n) for tune, w in zip(tunes, wide)])
     if not any(tune.reader for tune in tunes):
         order = ids_BN.gather(1, score_BN.argmax(dim=1, keepdim=True)).tolist()
     else:
-        place_BN = score_BN.argsort(dim=1, descending=True)
-        n_likely = torch.isfinite(score_BN).sum(dim=1).tolist()
-        order = [ids[:m] for ids, m in zip(ids_BN.gather(1, place_BN).tolist(), n_likely)]
-    for row in (row for row, w in enumerate(wide) if w):
-        order[row], = race(logits_BV[row:row + 1], tunes[row:row + 1], top_p, top_k, V)
+        places_BN, n_likely = score_BN.argsort(dim=1, descending=True), (score_BN > 0).sum(dim=1).tolist()
+        order = [ids[:m] for ids, m in zip(ids_BN.gather(1, places_BN).tolist(), n_likely)]
+    rows = [row for row, w in enumerate(wide) if w]
+    if rows:
+        for row, ids in zip(rows, race(logits_BV[rows], [tunes[row] for row in rows], top_p, top_k, V)):
+            order[row] = ids
     return order
 
 

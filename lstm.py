@@ -55,13 +55,12 @@ class LSTM(nn.Module):
     def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
         """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
 
-        With a cache, idx continues the state that it holds.
+        With a cache, idx continues the state that it holds, and the logits are those of the last position only, (B, 1, V).
         """
-        state = None if cache is None else (cache['h'], cache['c'])
-        x_BTC, state = self.lstm(self.wte(idx_BT), state)
-        if cache is not None:
-            cache['h'], cache['c'] = state
-        return head_output(self.head, x_BTC, targets_BT, reduction)
+        if cache is None:
+            return head_output(self.head, self.lstm(self.wte(idx_BT))[0], targets_BT, reduction)
+        x_BTC, (cache['h'], cache['c']) = self.lstm(self.wte(idx_BT), (cache['h'], cache['c']))
+        return self.head(x_BTC[:, -1:]), None
 
     def init_cache(self, batch):
         """Zero state: `h` and `c`, each (n_layer, B, hidden_size)."""

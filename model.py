@@ -4,7 +4,7 @@
     logits_BTV, _ = model(idx_BT)                       # idx: int64 token ids, T <= block_size
     _, loss = model(idx_BT, targets_BT)                 # mean cross-entropy in nats; the logits are never held whole
     cache = model.init_cache(batch=10)
-    logits_BTV, _ = model(idx_BT, cache=cache)          # appends idx to the cache: T may be 1
+    logits_B1V, _ = model(idx_BT, cache=cache)          # appends idx to the cache: T may be 1; what comes after the last token
 
 Pre-LN blocks, learned positions, GELU, an untied head with bias; qkv without bias, all else with (the original study's
 shape, so that parameter counts are the same). Letters in names are axes: B batch, T time, C width (n_embd), H heads,
@@ -37,21 +37,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x_BTC, layer_cache=None, positions_BT=None):
+    def forward(self, x_BTC, layer_cache=None):
         B, T, C = x_BTC.shape
         q, k, v = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)     # each (B, T, H, D)
         if layer_cache is None:
             attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.device.type == 'cpu' else flash_attention
             y_BHTD = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.dropout if self.training else 0.0)
         else:
-            k_BHSD, v_BHSD = layer_cache
-            rows = torch.arange(B, device=x_BTC.device)[:, None]
-            k_BHSD[rows, :, positions_BT] = k.to(k_BHSD.dtype)
-            v_BHSD[rows, :, positions_BT] = v.to(v_BHSD.dtype)
-            S = int(positions_BT.max()) + 1
-            seen_BTS = torch.arange(S, device=x_BTC.device) <= positions_BT[:, :, None]
+            k_BHSD, v_BHSD, rows_B1, positions_BT, seen_B1TS = layer_cache
+            k_BHSD[rows_B1, :, positions_BT] = k.to(k_BHSD.dtype)
+            v_BHSD[rows_B1, :, positions_BT] = v.to(v_BHSD.dtype)
+            S = seen_B1TS.shape[3]
             y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(k_BHSD.dtype), k_BHSD[:, :, :S], v_BHSD[:, :, :S],
-                                                    attn_mask=seen_BTS[:, None])
+                                                    attn_mask=seen_B1TS)
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, C))
 
 
@@ -85,8 +83,8 @@ class Block(nn.Module):
         self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BTC, layer_cache=None, positions_BT=None):
-        x_BTC = x_BTC + self.dropout(self.attn(self.ln_1(x_BTC), layer_cache, positions_BT))
+    def forward(self, x_BTC, layer_cache=None):
+        x_BTC = x_BTC + self.dropout(self.attn(self.ln_1(x_BTC), layer_cache))
         return x_BTC + self.dropout(self.proj(F.gelu(self.fc(self.ln_2(x_BTC)))))
 
 
@@ -123,20 +121,27 @@ class GPT(nn.Module):
     def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
         """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
 
-        With a cache, idx is appended to what each row holds. Raises ValueError where that exceeds block_size.
+        With a cache, idx is appended to what each row holds, and the logits are those of the last position only, (B, 1, V). Raises
+        ValueError where that exceeds block_size.
         """
         B, T = idx_BT.shape
-        start_B1 = 0 if cache is None else cache['pos'][:, None]
-        positions_BT = start_B1 + torch.arange(T, device=idx_BT.device)
         longest = T if cache is None else T + int(cache['pos'].max())
         if longest > self.config.block_size:
             raise ValueError(f'{longest} tokens do not fit into a context of {self.config.block_size}')
-        x_BTC = self.dropout(self.wte(idx_BT) + self.wpe(positions_BT))
+        positions_S = torch.arange(longest, device=idx_BT.device)
+        if cache is None:
+            x_BTC = self.dropout(self.wte(idx_BT) + self.wpe(positions_S))
+            for block in self.blocks:
+                x_BTC = block(x_BTC)
+            return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
+        positions_BT = cache['pos'][:, None] + positions_S[:T]
+        seen_B1TS = (positions_S <= positions_BT[:, :, None])[:, None]
+        rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
+        x_BTC = self.wte(idx_BT) + self.wpe(positions_BT)
         for i, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC) if cache is None else block(x_BTC, (cache['k'][i], cache['v'][i]), positions_BT)
-        if cache is not None:
-            cache['pos'] += T
-        return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
+            x_BTC = block(x_BTC, (cache['k'][i], cache['v'][i], rows_B1, positions_BT, seen_B1TS))
+        cache['pos'] += T
+        return self.head(self.ln_f(x_BTC[:, -1:])), None
 
     def init_cache(self, batch):
         """Empty key/value cache: `k`, `v` (n_layer, B, H, block_size, D) and `pos` (B,), the tokens that each row holds.

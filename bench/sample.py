@@ -1,8 +1,8 @@
 """Tokens a second of sampling: a naive loop (one tune at a time, the whole context anew for each token) against the cache, alone and
-ten tunes at a time, without and with the constraint. Weights are random unless a checkpoint is given: speed does not depend on
-them, what the constraint costs does, so that column needs a trained one.
+ten tunes at a time, without and with the constraint. Without a checkpoint, weights are random, with a head scaled such that the next
+token has the entropy that trained models give it, ENTROPY; what the constraint costs needs a trained model.
 
-    python bench/sample.py                                          # gpt_micro and gpt_small, vocabulary 1,000
+    python bench/sample.py                                          # gpt_micro and gpt_small
     python bench/sample.py --ckpt=out/gpt_micro/best.pt
 """
 import os
@@ -27,8 +27,19 @@ class Settings:
     ckpt: str | None = None             # checkpoint; None: gpt_micro and gpt_small with random weights, without the constraint
     tokens: int = 400                   # a tune
     tunes: int = 10
-    vocab_size: int = 1000              # of random weights
+    vocab_size: int = 5000              # of random weights; that of the original models
     threads: int | None = None          # None: torch's default
+
+
+ENTROPY = 2.5           # nats
+
+
+@torch.inference_mode()
+def sharpen(model):
+    """Scale the head until the next token has about the entropy ENTROPY."""
+    ids = torch.randint(0, model.config.vocab_size, (4, 64))
+    while torch.distributions.Categorical(logits=model(ids)[0]).entropy().mean() > ENTROPY:
+        model.head.weight *= 1.1
 
 
 class Nonsense:
@@ -51,11 +62,10 @@ def naive(model, tokenizer, tune, n):
 
 
 def measure(name, model, tokenizer, s, reader):
-    def tunes(n, reader=None):
-        new = [Tune(tokenizer, (1, i), reader) for i in range(n)]
+    def tunes(n):
+        new = [Tune(tokenizer, (1, i)) for i in range(n)]
         for tune in new:
-            if not reader:
-                tune.tokens = ['x'] * model.config.vocab_size        # no tune ends by itself: each has its full length
+            tune.tokens = ['x'] * model.config.vocab_size           # no tune ends by itself: each has its full length
         return new
 
     class Endless:
@@ -67,18 +77,24 @@ def measure(name, model, tokenizer, s, reader):
         n = work()
         return n / (time.perf_counter() - start)
 
-    def cached(n, reader=None):
-        return generate(model, tokenizer if reader else Endless, tunes(n, reader), n, max_tokens=s.tokens, max_bars=10 ** 9, top_p=0.9)
+    def cached(n):
+        return generate(model, Endless, tunes(n), n, max_tokens=s.tokens, max_bars=10 ** 9, top_p=0.9)
 
     n_naive = min(s.tokens, 400)
     base = rate(lambda: naive(model, Endless, tunes(1)[0], n_naive) or n_naive)
     alone = rate(lambda: cached(1)['tokens'])
     together = rate(lambda: cached(s.tunes)['tokens'])
     print(f'{name:>12}  naive {base:7.0f}  cache, alone {alone:7.0f} ({alone / base:.1f}x)  {s.tunes} tunes {together:7.0f} ({together / base:.1f}x)', end='')
-    if reader:
-        dropped = {}
-        kept = rate(lambda: dropped.update(cached(s.tunes, reader)) or dropped['tokens'])
-        print(f'  constrained {kept:7.0f} ({1 - kept / together:.0%} less, dropped {dropped["dropped"] / dropped["tokens"]:.0%} of the kept)', end='')
+    if reader:          # tunes end where they will, and others take their rows, so that all rows are in use nearly to the end
+        def whole_tunes(reader):
+            new = [Tune(tokenizer, (1, i), reader) for i in range(10 * s.tunes)]
+            counts.update(generate(model, tokenizer, new, s.tunes, max_tokens=s.tokens, top_p=0.9))
+            return counts['tokens']
+
+        counts = {}
+        free, held = rate(lambda: whole_tunes(None)), rate(lambda: whole_tunes(reader))
+        print(f'  {10 * s.tunes} whole tunes: free {free:.0f}, constrained {held:.0f} ({1 - held / free:.0%} less; for each 100 tokens kept '
+              f'{100 * counts["dropped"] / counts["tokens"]:.0f} were dropped)', end='')
     print()
 
 
@@ -95,6 +111,7 @@ def main():
         config = read_config(os.path.join(ROOT, 'config', f'{name}.py'), {})
         torch.manual_seed(1)
         model = GPT(GPTConfig(vocab_size=s.vocab_size, **{k: v for k, v in config.items() if k in ('n_layer', 'n_head', 'n_embd')})).eval()
+        sharpen(model)
         measure(name, model, Nonsense(s.vocab_size), s, None)
 
 
