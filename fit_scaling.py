@@ -277,6 +277,7 @@ def fit_l_nd(runs, bootstraps, seed):
     for arch in sorted({run['arch'] for run in runs}):
         own = [run for run in runs if run['arch'] == arch and 'tokens' in run]
         groups = group_runs(own, leave_out=('tokens',))
+        groups.sort(key=lambda group: -min(3, len(set(round_tokens(group[1]).values()))))     # where tokens vary first, then as they were
         for alike, members in groups[:1]:
             key = 'n_total' if 'n_total' in members[0] else 'n_non_embedding'
             cells, loss, names = average_seeds(members, (key, 'tokens'))
@@ -303,7 +304,7 @@ def fit_l_nd(runs, bootstraps, seed):
                 notes.append(f'L(N, D) of {spoken(arch)} is poorly determined: alpha {interval(law["ci"]["alpha"])}, '
                              f'beta {interval(law["ci"]["beta"])}.')
             if len(groups) > 1:
-                notes.append(f'L(N, D) of {spoken(arch)} uses its largest homogeneous group; the others differ in {differences(groups)}.')
+                notes.append(f'L(N, D) of {spoken(arch)} uses one homogeneous group; the others differ in {differences(groups)}.')
             fits[arch] = law
     return fits, notes
 

@@ -255,6 +255,15 @@ def test_table_that_varies_both_gets_l_nd(monkeypatch, tmp_path):
     assert 'N*' in (tmp_path / 'report.md').read_text()
 
 
+def test_l_nd_is_fitted_where_tokens_vary_not_to_the_runs_of_one_budget(monkeypatch, tmp_path):
+    rows = [(f'{n:.0f}-{d:.0f}', 'gpt', n, n / 2, d, 0.5 + 20 / n ** 0.3 + 40 / d ** 0.25, 'data') for n in SIZES[:3] for d in (1e7, 1e8, 1e9)]
+    rows += [(f'{n:.0f}', 'gpt', n, n / 2, 1e9, 9 / n ** 0.1, 'sizes') for n in SIZES]
+    run(monkeypatch, write_table(tmp_path / 'points.csv', rows, 'name,arch,n_total,n_non_embedding,tokens,loss,group'), f'--out_dir={tmp_path}', '--bootstraps=100')
+    result = read_results(tmp_path)
+    assert [result['l_nd'][key] for key in ('E', 'alpha', 'beta')] == pytest.approx([0.5, 0.3, 0.25], abs=1e-3)
+    assert result['groups'][0]['conditions']['group'] == 'sizes' and result['laws']['gpt']['total']['pure']['alpha'] == pytest.approx(0.1)
+
+
 # ---- groups ----
 
 @pytest.mark.parametrize('key,values', [('tokens', (1e8, 5e7)), ('schedule', ('cosine', 'wsd')), ('optimizer', ('adamw', 'muon')),
