@@ -1,0 +1,8 @@
+# the study: LSTM, 33,280 non-embedding parameters
+arch = 'lstm'
+n_layer = 1
+hidden_size = 64
+batch_size = 16                    # 4,096 tokens a step
+max_tokens = 10_000_000
+embedding_lr = 0.1
+head_lr = 0.05
