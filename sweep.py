@@ -3,10 +3,10 @@
     python sweep.py --configs=config/quick_gpt_1.py,config/quick_gpt_3.py,config/quick_gpt_5.py --max_tokens=400_000
     python sweep.py --configs=config/gpt_micro.py,config/gpt_tiny.py --name=muon_lr --options='--optimizer=muon --batch_size=16'
 
-From `start`, the rate is doubled and halved until the best one has a worse neighbour on either side; the optimum is the vertex of
-the parabola through these three in log rate. Per architecture the rule is rate = a * N^b, N the non-embedding parameters. Runs lie in
-out_dir, one folder each, and are never done twice: a sweep that was stopped goes on. The table of all runs goes to `table`, to
-which the rates in config/ refer.
+From `start`, or the best rate of the size before, the rate is doubled and halved until the best one has a worse neighbour on
+either side; the optimum is the vertex of the parabola through these three in log rate. Per architecture the rule is
+rate = a * N^b, N the non-embedding parameters. Runs lie in out_dir, one folder each, and are never done twice: a sweep that was
+stopped goes on. The table of all runs goes to `table`, to which the rates in config/ refer.
 """
 import csv
 import math
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from atomic import atomic_write
 from configurator import configure, fail
 
 
@@ -27,7 +28,7 @@ class Settings:
     configs: list[str] | None = None            # config files of models, a,b,c
     name: str = 'learning_rate'                 # the setting to sweep: learning_rate | muon_lr
     start: float = 3e-3                         # first value tried
-    fixed: float | None = 3e-4                  # also tried for every size: one rate for all; None: none
+    fixed: float | None = 3e-4                  # also tried: one rate for every size and all of its weights; None: none
     seeds: list[int] | None = None              # losses are means over them; None: 1
     data_dir: str = 'data/bundled'
     max_tokens: int = 400_000                   # of each run
@@ -39,27 +40,28 @@ class Settings:
 COLUMNS = ('sweep', 'config', 'arch', 'n_total', 'n_non_embedding', 'tokens', 'rate', 'seed', 'loss', 'per_note')
 
 
-def trial(s, config, rate, seed):
-    """Row of one run, trained if it is not there yet."""
+def trial(s, config, rate, seed, for_all=False):
+    """Row of one run, trained if it is not there yet. `for_all`: embeddings and head have this rate, too."""
     name = os.path.splitext(os.path.basename(config))[0]
-    out_dir = os.path.join(s.out_dir, f'{name}-{s.name}-{rate:.3g}-{s.max_tokens}-{seed}')
+    out_dir = os.path.join(s.out_dir, f'{name}-{s.name}-{rate:.3g}{"-all" * for_all}-{s.max_tokens}-{seed}')
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'train.py')
     command = [sys.executable, script, config, f'--data_dir={s.data_dir}', f'--out_dir={out_dir}', f'--max_tokens={s.max_tokens}',
-               f'--{s.name}={rate!r}', f'--seed={seed}', '--eval_interval=1000000', '--resume', *shlex.split(s.options)]
+               f'--{s.name}={rate!r}', f'--seed={seed}', '--eval_interval=1000000', '--resume', *shlex.split(s.options),
+               *([f'--embedding_lr={rate!r}', f'--head_lr={rate!r}'] if for_all else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode and 'the loss is' in done.stderr:            # too high a rate is a result, too
         return {'config': name, 'rate': rate, 'seed': seed, 'loss': math.inf}
     if done.returncode:
         fail(f'{config} at {s.name}={rate:.3g}: {done.stderr.strip().splitlines()[-1]}')
     c = torch.load(os.path.join(out_dir, 'ckpt.pt'), map_location='cpu', weights_only=True)
-    return {'sweep': f'{s.name} {c["config"]["train"]["optimizer"]} {s.max_tokens:,} tokens', 'config': name,
+    return {'sweep': f'{s.name}{" for all" * for_all} {c["config"]["train"]["optimizer"]} {s.max_tokens:,} tokens', 'config': name,
             'arch': c['config']['arch'], 'n_total': c['num_params']['total'], 'n_non_embedding': c['num_params']['non_embedding'], 'tokens': c['tokens'],
             'rate': rate, 'seed': seed, 'loss': c['val']['loss'], 'per_note': c['val']['per_note']}
 
 
-def sweep(s, config, rows):
+def sweep(s, config, start, rows):
     """{rate: mean loss}, tried until the best rate has both neighbours; `rows` gets every trial."""
-    losses = {}
+    losses, best = {}, start
 
     def loss_at(rate):
         if rate not in losses:
@@ -69,7 +71,6 @@ def sweep(s, config, rows):
             print(f'{config} {s.name} {rate:.3g}: val loss {losses[rate]:.4f}', flush=True)
         return losses[rate]
 
-    best = s.start
     while True:
         around = [best / 2, best, best * 2]
         better = min(around, key=loss_at)
@@ -99,27 +100,26 @@ def write_table(path, rows):
     old = list(csv.DictReader(open(path))) if os.path.exists(path) else []
     merged = {tuple(str(r[k]) for k in key): r for r in [*old, *rows]}
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    with open(f'{path}.tmp', 'w', newline='') as f:
+    with atomic_write(path, 'w', newline='') as f:
         writer = csv.DictWriter(f, COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(merged.values())
-    os.replace(f'{path}.tmp', path)
 
 
 def main():
     s = configure(Settings)
     if not s.configs:
         fail('nothing to sweep: give --configs=config/a.py,config/b.py')
-    rows, found = [], []
+    rows, found, start = [], [], s.start
     for config in s.configs:
         mine = []
-        losses = sweep(s, config, mine)
+        losses = sweep(s, config, start, mine)
         fixed = None
         if s.fixed:
-            trials = [trial(s, config, s.fixed, seed) for seed in s.seeds or [1]]
+            trials = [trial(s, config, s.fixed, seed, for_all=True) for seed in s.seeds or [1]]
             mine += trials
             fixed = sum(t['loss'] for t in trials) / len(trials)
-        best = min(losses, key=losses.get)
+        best = start = min(losses, key=losses.get)      # where the next size begins
         found.append({'arch': mine[0]['arch'], 'config': mine[0]['config'], 'n': mine[0]['n_non_embedding'], 'best': vertex(losses),
                       'loss': losses[best], 'half': losses[best / 2], 'double': losses[best * 2], 'grid': best, 'fixed': fixed})
         rows += mine
