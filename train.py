@@ -384,7 +384,7 @@ def main():
     try:
         evaluate_only(s, meta, run) if s.eval_only else train(s, meta, run)
     except torch.OutOfMemoryError:
-        fail(f'out of GPU memory with micro-batches of {run.micro_batch_size}: set a smaller micro_batch_size')
+        fail(f'out of GPU memory with micro-batches of {run.micro_batch_size}: set a smaller micro_batch_size', of_this_rank=True)
     if run.world > 1:
         dist.destroy_process_group()
 

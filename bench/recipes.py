@@ -3,8 +3,8 @@
     python bench/recipes.py --configs=config/gpt_micro.py,config/gpt_tiny.py --data_dir=data/dev --max_tokens=10e6
 
 original  the overlay config/original.py (AdamW at 3e-4, weights N(0, 0.02)), eager, fp32
-adamw     AdamW at the rate of the model's own config, width-aware weights, bf16 and compiled where train.py does so
-muon      Muon on hidden matrices with --muon_lr, AdamW at --adam_lr on the rest, else as adamw
+adamw     AdamW at the rates of the model's own config, width-aware weights, bf16, compiled
+muon      Muon on hidden matrices with --muon_lr, else as adamw
 
 The other recipes get budgets of 1/10, 1/5, 1/3 and all of the original's tokens, each a whole run with its own warm-up (a tenth
 of the steps, as in the original) and decay; the first budget that reaches the original's loss counts. Time is that of training
@@ -30,7 +30,6 @@ class Settings:
     max_tokens: int = 10_000_000        # of the original recipe
     batch_size: int = 16                # sequences of 256 tokens a step
     muon_lr: float = 0.02
-    adam_lr: float = 1e-2
     out_dir: str = 'out/recipes'
 
 
@@ -50,7 +49,7 @@ def main():
     s = configure(Settings)
     if not s.configs:
         fail('nothing to compare: give --configs=config/a.py,config/b.py')
-    recipes = {'adamw': (), 'muon': ('--optimizer=muon', f'--muon_lr={s.muon_lr}', f'--learning_rate={s.adam_lr}')}
+    recipes = {'adamw': ('--compile=True',), 'muon': ('--compile=True', '--optimizer=muon', f'--muon_lr={s.muon_lr}')}
     print(f"{'model':<12}{'recipe':<10}{'tokens':>12}{'val loss':>10}{'seconds':>9}{'of the original':>17}")
     for config in s.configs:
         name = os.path.splitext(os.path.basename(config))[0]

@@ -2,6 +2,7 @@
 # epoch of 100M tokens at 64.
 optimizer = 'adamw'
 learning_rate = 3e-4
+embedding_lr = head_lr = None
 min_lr = 3e-5
 schedule = 'cosine'
 warmup_steps = None         # a tenth of the steps, at most 500: 500 of its 6,103

@@ -237,6 +237,12 @@ def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
     assert two['config']['train']['ranks'] == 2
 
 
+def test_a_mistake_is_said_by_one_of_the_ranks(tmp_path):
+    ranks = torchrun(tmp_path / 'nowhere', tmp_path, (), '--nproc_per_node=2', f'--master_port={random.randrange(20000, 60000)}')
+    words = ranks.communicate(timeout=300)[1]
+    assert ranks.returncode and words.count('error: no prepared data') == 1
+
+
 # ---- evaluation, checkpoint, schedule, optimisers
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
