@@ -2,5 +2,7 @@
 arch = 'lstm'
 n_layer = 2
 hidden_size = 896
-# Rate by the rule of results/quick_rates.csv (batch 8, 2.4M tokens), 0.02 * (N / 994,048)^-0.31: extrapolated, not measured at this size.
-learning_rate = 0.009
+# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens), 0.0022 * (N / 1,000,000)^-0.34: extrapolated, not measured at this size.
+learning_rate = 0.00092
+embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
+head_lr = 0.05
