@@ -1,6 +1,6 @@
 """Find the learning rate of a few sizes by short runs of train.py, and the rule that carries it to other sizes.
 
-    python sweep.py --configs=config/quick_gpt_1.py,config/quick_gpt_3.py,config/quick_gpt_5.py --max_tokens=400_000
+    python sweep.py --configs=config/study_gpt_1.py,config/study_gpt_3.py,config/study_gpt_5.py --data_dir=data/dev --max_tokens=2_500_000
     python sweep.py --configs=config/gpt_micro.py,config/gpt_tiny.py --name=muon_lr --options='--optimizer=muon --batch_size=16'
 
 From `start`, or the best rate of the size before, the rate is doubled and halved until the best one has a worse neighbour on
@@ -56,7 +56,7 @@ def trial(s, config, rate, seed, for_all=False):
     c = torch.load(os.path.join(out_dir, 'ckpt.pt'), map_location='cpu', weights_only=True)
     return {'sweep': f'{s.name}{" for all" * for_all} {c["config"]["train"]["optimizer"]} {s.max_tokens:,} tokens', 'config': name,
             'arch': c['config']['arch'], 'n_total': c['num_params']['total'], 'n_non_embedding': c['num_params']['non_embedding'], 'tokens': c['tokens'],
-            'rate': rate, 'seed': seed, 'loss': c['val']['loss'], 'per_note': c['val']['per_note']}
+            'rate': rate, 'seed': seed, 'loss': round(c['val']['loss'], 5), 'per_note': round(c['val']['per_note'], 5)}
 
 
 def sweep(s, config, start, rows):

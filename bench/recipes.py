@@ -13,7 +13,7 @@ steps, compilation included, evaluation not. Runs lie in out_dir and are not don
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -29,6 +29,7 @@ class Settings:
     data_dir: str = 'data/bundled'
     max_tokens: int = 10_000_000        # of the original recipe
     batch_size: int = 16                # sequences of 256 tokens a step
+    recipes: list[str] = field(default_factory=lambda: ['adamw', 'muon'])
     muon_lr: float = 0.02
     out_dir: str = 'out/recipes'
 
@@ -50,13 +51,15 @@ def main():
     if not s.configs:
         fail('nothing to compare: give --configs=config/a.py,config/b.py')
     recipes = {'adamw': ('--compile=True',), 'muon': ('--compile=True', '--optimizer=muon', f'--muon_lr={s.muon_lr}')}
+    if set(s.recipes) - set(recipes):
+        fail(f"'recipes' are {', '.join(recipes)}, not {', '.join(s.recipes)}")
     print(f"{'model':<12}{'recipe':<10}{'tokens':>12}{'val loss':>10}{'seconds':>9}{'of the original':>17}")
     for config in s.configs:
         name = os.path.splitext(os.path.basename(config))[0]
         original = os.path.join(ROOT, 'config', 'original.py')
         target, target_s, tokens = train(s, 'original', config, 1.0, original, '--dtype=fp32', '--compile=False')
         print(f"{name:<12}{'original':<10}{tokens:>12,}{target:>10.4f}{target_s:>9.1f}", flush=True)
-        for recipe, options in recipes.items():
+        for recipe, options in ((name, recipes[name]) for name in s.recipes):
             reached = False
             for share in (0.1, 0.2, 1 / 3, 1.0):        # the last in any case: the loss at equal tokens
                 if reached and share < 1:

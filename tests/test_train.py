@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,8 +120,14 @@ RESUMED = [('--arch=gpt',), ('--arch=gpt', '--optimizer=muon', '--dropout=0.2', 
            ('--arch=gpt', '--dtype=fp16', '--optimizer=muon'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
-@pytest.mark.parametrize('options', RESUMED, ids=' '.join)
-@pytest.mark.parametrize('how', ['crash', 'SIGTERM'])
+COMPILED = [('--arch=gpt', '--compile=True', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
+            ('--arch=lstm', '--compile=True', '--dropout=0.2')]
+needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
+
+
+@pytest.mark.parametrize('options, how', [
+    *product(RESUMED, ['crash', 'SIGTERM']), *(pytest.param(o, 'crash', marks=needs_compiler) for o in COMPILED)],
+    ids=lambda value: value if isinstance(value, str) else ' '.join(value))
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(options, how, monkeypatch, data, tmp_path):
     whole = run(monkeypatch, data, tmp_path / 'whole', *options)
     at, step = whole['step'] // 2, 0
