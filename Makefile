@@ -1,4 +1,4 @@
-# make        the main job: corpus -> tokens -> nine small models -> scaling laws -> ten tunes; goes on where it was stopped
+# make        the main job: corpus -> tokens -> ten small models -> scaling laws -> ten tunes; goes on where it was stopped
 # make test   the tests
 # make clean  removes what make made, except the environment
 # Own environment: pip install -r requirements.txt, then `make PY=python` or the scripts themselves.

@@ -16,8 +16,8 @@ from functools import cache
 import numpy as np
 import torch
 
-KEPT_SHARE = 0.75           # of the context that header and latest bars may fill when it has run full
-FEW = 64                    # tokens among which the likely ones are sought first
+KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
+FEW = 32                    # tokens among which the likely ones are sought first
 RETRIES = 20                # times that one bar of one voice is begun anew; then an unlikely token is taken
 
 
@@ -68,7 +68,7 @@ class Tune:
         if len(self.ids) < block_size:
             return list(self.ids)
         room = int(KEPT_SHARE * block_size)
-        header = self.ids[:self.header_end] if self.header_end < room // 2 else []
+        header = self.ids[:self.header_end] if self.header_end < 3 * block_size // 8 else []
         room -= len(header)
         whole = [n for n in (self.header_end, *self.bar_ends) if 0 < len(self.ids) - n <= room]
         return header + self.ids[whole[0] if whole else -room:]

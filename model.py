@@ -39,17 +39,16 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC, layer_cache=None):
         B, T, C = x_BTC.shape
-        q, k, v = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)     # each (B, T, H, D)
+        qkv = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head)
+        q, k, v = qkv.unbind(2)             # each (B, T, H, D)
         if layer_cache is None:
             attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.device.type == 'cpu' else flash_attention
             y_BHTD = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.dropout if self.training else 0.0)
         else:
-            k_BHSD, v_BHSD, rows_B1, positions_BT, seen_B1TS = layer_cache
-            k_BHSD[rows_B1, :, positions_BT] = k.to(k_BHSD.dtype)
-            v_BHSD[rows_B1, :, positions_BT] = v.to(v_BHSD.dtype)
-            S = seen_B1TS.shape[3]
-            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(k_BHSD.dtype), k_BHSD[:, :, :S], v_BHSD[:, :, :S],
-                                                    attn_mask=seen_B1TS)
+            kv, rows_B1, positions_BT, seen_B1TS = layer_cache      # kv: (B, 2, H, block_size, D)
+            kv[rows_B1, :, :, positions_BT] = qkv[:, :, 1:].to(kv.dtype)
+            k_BHSD, v_BHSD = kv[:, :, :, :seen_B1TS.shape[3]].unbind(1)
+            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(kv.dtype), k_BHSD, v_BHSD, attn_mask=seen_B1TS)
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, C))
 
 
@@ -139,18 +138,17 @@ class GPT(nn.Module):
         rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
         x_BTC = self.wte(idx_BT) + self.wpe(positions_BT)
         for i, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC, (cache['k'][i], cache['v'][i], rows_B1, positions_BT, seen_B1TS))
+            x_BTC = block(x_BTC, (cache['kv'][i], rows_B1, positions_BT, seen_B1TS))
         cache['pos'] += T
         return self.head(self.ln_f(x_BTC[:, -1:])), None
 
     def init_cache(self, batch):
-        """Empty key/value cache: `k`, `v` (n_layer, B, H, block_size, D) and `pos` (B,), the tokens that each row holds.
+        """Empty cache: `kv` (n_layer, B, 2, H, block_size, D), keys and values, and `pos` (B,), the tokens that each row holds.
 
         A row is cut back to its first n tokens by `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
         """
         c, like = self.config, self.wte.weight
-        shape = (c.n_layer, batch, c.n_head, c.block_size, c.n_embd // c.n_head)
-        return {'k': like.new_zeros(shape), 'v': like.new_zeros(shape),
+        return {'kv': like.new_zeros(c.n_layer, batch, 2, c.n_head, c.block_size, c.n_embd // c.n_head),
                 'pos': torch.zeros(batch, dtype=torch.long, device=like.device)}
 
     def num_params(self):

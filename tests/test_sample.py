@@ -12,7 +12,7 @@ import torch
 import bpe
 import sample
 from constrain import Reader
-from generate import Tune, draw, generate, race
+from generate import KEPT_SHARE, Tune, draw, generate, race
 from lstm import LSTM, LSTMConfig
 from midi import read_midi, write_midi
 from model import GPT, GPTConfig
@@ -221,11 +221,11 @@ def test_a_full_context_keeps_the_header_and_the_latest_whole_bars(world):
     assert len(tune.ids) > BLOCK
     context = tokenizer.decode(tune.context(BLOCK))
     header = text[:text.index('[')]
-    assert context.startswith(header) and len(tune.context(BLOCK)) <= 0.75 * BLOCK
+    assert context.startswith(header) and len(tune.context(BLOCK)) <= KEPT_SHARE * BLOCK
     rest = context[len(header):]
     assert rest and (text + '[V:1]').endswith('\n' + rest) and rest.startswith('[V:')
     long = Tune(tokenizer, (0,), None, 'K:C\n' * 200)
-    assert 0 < len(long.context(BLOCK)) <= 0.75 * BLOCK
+    assert 0 < len(long.context(BLOCK)) <= KEPT_SHARE * BLOCK
 
 
 # ---- the script
