@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
-FEW = 32                    # tokens among which the likely ones are sought first
+FEW = 64                    # tokens among which the likely ones are sought first
 RETRIES = 20                # times that one bar of one voice is begun anew; then an unlikely token is taken
 
 
@@ -185,7 +185,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
     """
     logits_BV = logits_BV.float().cpu()
     if temperature > 0:
-        logits_BV = logits_BV / temperature
+        logits_BV = logits_BV / temperature if temperature != 1 else logits_BV
         candidates = race(logits_BV, tunes, top_p, top_k)
     else:
         candidates = logits_BV.topk(min(FEW, logits_BV.shape[1])).indices.tolist()
@@ -197,18 +197,14 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
             counts['refused'] += len(ids)
             counts['tried'] += len(ids)
             tried = set(ids)
-            order = logits_V - noise(tune, len(logits_V)).log() if temperature > 0 else logits_V    # the same race in logs
+            noise_V = torch.ones_like(logits_V).exponential_(generator=tune.generator)
+            order = logits_V - noise_V.log() if temperature > 0 else logits_V                       # the same race in logs
             ids = [i for i in order.argsort(descending=True).tolist() if i not in tried]
             place, reader = first_allowed(tune, ids, tokenizer)
         counts['tried'] += len(ids) if place is None else place + 1
         counts['refused'] += len(ids) if place is None else place
         chosen.append((None if place is None else ids[place], reader, likely))
     return chosen
-
-
-def noise(tune, n):
-    """n standard exponential variates of the tune's own generator."""
-    return torch.empty(n).exponential_(generator=tune.generator)
 
 
 def race(logits_BV, tunes, top_p, top_k, n=FEW):
@@ -221,15 +217,20 @@ def race(logits_BV, tunes, top_p, top_k, n=FEW):
     k = min(top_k or V, V)
     n = k if k < V else min(n, V) if top_p < 1 else V
     p_BN, wide = logits_BV.softmax(dim=1), [False] * len(tunes)
-    ids_BN = torch.arange(V).expand_as(p_BN)
     if n < V or top_p < 1:
         p_BN, ids_BN = p_BN.topk(n)
         p_BN = p_BN / p_BN.sum(dim=1, keepdim=True) if k < V else p_BN
+    else:
+        ids_BN = torch.arange(V).expand_as(p_BN)
     if top_p < 1:
         share_BN = p_BN.cumsum(dim=1)
         p_BN = p_BN.masked_fill(share_BN - p_BN >= top_p, 0)
         wide = [n < k and share < top_p for share in share_BN[:, -1].tolist()]
-    score_BN = p_BN / torch.stack([torch.ones(n) if w else noise(tune, n) for tune, w in zip(tunes, wide)])
+    noise_BN = torch.ones_like(p_BN)
+    for noise_N, tune, is_wide in zip(noise_BN.unbind(), tunes, wide):
+        if not is_wide:
+            noise_N.exponential_(generator=tune.generator)
+    score_BN = p_BN / noise_BN
     if not any(tune.reader for tune in tunes):
         order = ids_BN.gather(1, score_BN.argmax(dim=1, keepdim=True)).tolist()
     else:
