@@ -173,9 +173,13 @@ def main():
     if s.part not in (None, *parts):
         fail(f"'part' must be one of {', '.join(parts)}, not {s.part!r}")
     study = Study(s)
-    for part, work in zip(parts, (study.sizes, study.data, study.ablate)):
-        if s.part in (None, part):
-            wait(list(work()))
+    try:
+        for part, work in zip(parts, (study.sizes, study.data, study.ablate)):
+            if s.part in (None, part):
+                wait(list(work()))
+    except BaseException:
+        study.pool.shutdown(wait=False, cancel_futures=True)        # what has begun saves itself; begin nothing more
+        raise
 
 
 if __name__ == '__main__':

@@ -117,7 +117,7 @@ def main():
         fixed = None
         if s.fixed:
             trials = [trial(s, config, s.fixed, seed, for_all=True) for seed in s.seeds or [1]]
-            mine += trials
+            mine += [t for t in trials if math.isfinite(t['loss'])]
             fixed = sum(t['loss'] for t in trials) / len(trials)
         best = start = min(losses, key=losses.get)      # where the next size begins
         found.append({'arch': mine[0]['arch'], 'config': mine[0]['config'], 'n': mine[0]['n_non_embedding'], 'best': vertex(losses),
