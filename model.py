@@ -45,10 +45,10 @@ class Attention(nn.Module):
             attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.device.type == 'cpu' else flash_attention
             y_BHTD = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.dropout if self.training else 0.0)
         else:
-            kv, rows_B1, positions_BT, seen_B1TS = layer_cache      # kv: (B, 2, H, block_size, D)
+            kv, rows_B1, positions_BT, mask_B1TS = layer_cache      # kv: (B, 2, H, block_size, D)
             kv[rows_B1, :, :, positions_BT] = qkv[:, :, 1:].to(kv.dtype)
-            k_BHSD, v_BHSD = kv[:, :, :, :seen_B1TS.shape[3]].unbind(1)
-            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(kv.dtype), k_BHSD, v_BHSD, attn_mask=seen_B1TS)
+            k_BHSD, v_BHSD = kv[:, :, :, :mask_B1TS.shape[3]].unbind(1)
+            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(kv.dtype), k_BHSD, v_BHSD, attn_mask=mask_B1TS)
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, C))
 
 
@@ -134,11 +134,11 @@ class GPT(nn.Module):
                 x_BTC = block(x_BTC)
             return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
         positions_BT = cache['pos'][:, None] + positions_S[:T]
-        seen_B1TS = (positions_S <= positions_BT[:, :, None])[:, None]
+        mask_B1TS = cache['kv'].new_zeros(()).masked_fill(positions_S > positions_BT[:, None, :, None], -math.inf)
         rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
         x_BTC = self.wte(idx_BT) + self.wpe(positions_BT)
         for i, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC, (cache['kv'][i], rows_B1, positions_BT, seen_B1TS))
+            x_BTC = block(x_BTC, (cache['kv'][i], rows_B1, positions_BT, mask_B1TS))
         cache['pos'] += T
         return self.head(self.ln_f(x_BTC[:, -1:])), None
 
