@@ -98,7 +98,7 @@ CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'optimizer': ('adamw', 'muo
            'split': ('train', 'val', 'test')}
 POSITIVE = ('max_tokens', 'epochs', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd', 'hidden_size', 'learning_rate',
             'embedding_lr', 'head_lr', 'muon_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
-COMPILE_FLOPS = 3e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
+COMPILE_FLOPS = 1e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
 
 
 # ---- data and model
