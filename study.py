@@ -8,11 +8,12 @@
 sizes      L(N): six GPTs and five LSTMs (config/study_*.py), 10M tokens once, cosine; three seeds at the two smallest sizes, two at
            the third. Before the largest of an architecture is trained, what the others foretell for it goes to results/prediction.csv
 data       L(N, D): three sizes of each, one trunk at a constant rate, cool-downs at 1.25M, 2.5M, 5M and 10M tokens (schedule wsd)
-ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS
+ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS. Their table is printed at the end
 
 Runs are made `jobs` at a time, one thread each: for models this small that beats all cores on one run.
 """
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -20,10 +21,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import stats
+
 import laws
 from atomic import atomic_write
 from configurator import configure, fail
 from fit_scaling import average_seeds, load_checkpoint, read_table, run_of
+from train import ARCHS, Settings as Training, load_meta
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = {'gpt': 6, 'rnn': 5}
@@ -31,11 +36,15 @@ SEEDS = {1: (1, 2, 3), 2: (1, 2, 3), 3: (1, 2)}                 # of the n-th si
 D_SIZES = {'gpt': (1, 2, 4), 'rnn': (1, 2, 3)}
 D_TOKENS = (1_250_000, 2_500_000, 5_000_000, 10_000_000)
 COOLDOWN = 0.2
-# name: (folder beside data_dir, options for prepare.py, options for train.py). Each against the size axis' run of the same config and seed.
-ABLATIONS = {'characters': ('char', ['--tokenizer=char'], []),
-             'midi2abc': ('midi2abc', ['--converter=midi2abc'], []),
-             'near-duplicates kept': ('copies', ['--near_duplicates=False'], []),
-             'muon': (None, [], ['--optimizer=muon', '--muon_lr=0.02'])}
+# name: (seeds, folder beside data_dir, options for prepare.py, options for train.py). Each against the size axis' run of the same
+# config and seed.
+ABLATIONS = {'learning rate halved': ((1,), None, [], ['--learning_rate={half}']),
+             'learning rate doubled': ((1,), None, [], ['--learning_rate={double}']),
+             'muon': ((1, 2), None, [], ['--optimizer=muon', '--muon_lr=0.02']),
+             'near-duplicates kept': ((1, 2), 'copies', ['--near_duplicates=False'], []),
+             'midi2abc': ((1, 2), 'midi2abc', ['--converter=midi2abc'], []),
+             'characters': ((1, 2), 'char', ['--tokenizer=char'], []),
+             'characters, as many notes': ((1,), 'char', ['--tokenizer=char'], ['--max_tokens={characters}'])}
 ABLATED = ('study_gpt_2', 'study_rnn_2')
 COLUMNS = ('name', 'group', 'arch', 'n_total', 'n_non_embedding', 'tokens', 'seed', 'loss', 'loss_per_token', 'loss_per_note', 'loss_se',
            'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'learning_rate', 'weight_decay', 'init', 'decayed', 'tokenizer',
@@ -118,11 +127,13 @@ class Study:
 
     def parameters(self, size):
         """Parameter counts of a config of the study, without training it."""
-        from train import ARCHS, Settings as Training, load_meta
-        s = configure(Training, [os.path.join(HERE, 'config', f'study_{size}.py')])
+        s = self.settings(size)
         model, config = ARCHS[s.arch]
         fields = {k: v for k, v in vars(s).items() if k in config.__dataclass_fields__}
         return model(config(**fields, vocab_size=load_meta(self.s.data_dir)['vocab_size'])).num_params()
+
+    def settings(self, size):
+        return configure(Training, [os.path.join(HERE, 'config', f'study_{size}.py')])
 
     def sizes(self):
         last = {arch: [] for arch in SIZES}
@@ -139,19 +150,48 @@ class Study:
         return [self.pool.submit(self.branches, arch, n) for arch in D_SIZES for n in D_SIZES[arch]]
 
     def ablate(self):
-        for name, (folder, prepare, options) in ABLATIONS.items():
-            if folder:
-                data_dir = f'{self.s.data_dir}-{folder}'
-                options = [*options, f'--data_dir={data_dir}']
-                if not os.path.exists(os.path.join(data_dir, 'meta.json')):
-                    if not self.s.source:
-                        fail(f'source: needed once, to prepare {data_dir}')
-                    subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
-                                    *prepare], check=True)
-            for config in ABLATED:
-                for seed in (1, 2):
-                    yield self.pool.submit(self.train, f'{config[6:]}-{name.replace(" ", "_")}-seed{seed}', config, self.s.ablations, name,
-                                           [*options, f'--seed={seed}'])
+        for name, (seeds, folder, prepare, options) in ABLATIONS.items():
+            missing = [(config, seed) for config in ABLATED for seed in seeds
+                       if not any(row['name'] == run_name(config, name, seed) for row in self.rows(self.s.ablations))]
+            data_dir = f'{self.s.data_dir}-{folder}'
+            if missing and folder and not os.path.exists(os.path.join(data_dir, 'meta.json')):
+                if not self.s.source:
+                    fail(f'source: needed once, to prepare {data_dir}')
+                subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
+                                *prepare], check=True)
+            for config, seed in missing:
+                rate, sizes = self.settings(config[6:]).learning_rate, load_meta(self.s.data_dir)['splits']['train']
+                values = {'half': rate / 2, 'double': rate * 2, 'characters': int(D_TOKENS[-1] * sizes['characters'] / sizes['tokens'])}
+                yield self.pool.submit(self.train, run_name(config, name, seed), config, self.s.ablations, name,
+                                       [*(o.format(**values) for o in options), *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
+
+    def differences(self):
+        """Print what each ablation changes, in nats a note against the same config and seeds of the size axis.
+
+        The intervals (95%, t) take the noise of seeds from all models of an architecture that were trained more than once.
+        """
+        cells = {}                          # (ablation, model) -> {seed: loss}
+        for table, group in ((self.s.table, 'sizes'), (self.s.ablations, None)):
+            for row in self.rows(table):
+                if group in (None, row['group']):
+                    cells.setdefault((row['group'], row['name'].split('-')[0]), {})[row['seed']] = float(row['loss_per_note'])
+        print(f'| ablation | model | nats a note without it | with it | difference, each seed | 95% interval |\n|{"---|" * 6}')
+        for (name, size), losses in cells.items():
+            reference = cells.get(('sizes', size), {})
+            seeds = sorted(losses.keys() & reference.keys())
+            if name == 'sizes' or not seeds:
+                continue
+            same = [list(cell.values()) for (_, other), cell in cells.items() if other.split('_')[0] == size.split('_')[0]]
+            freedom = sum(len(cell) - 1 for cell in same)
+            variance = sum(np.var(cell) * len(cell) for cell in same) / freedom if freedom else math.nan
+            differences = np.array([losses[seed] - reference[seed] for seed in seeds])
+            middle, half = differences.mean(), stats.t.ppf(0.975, max(1, freedom)) * math.sqrt(2 * variance / len(seeds))
+            print(f'| {name} | {size} | {np.mean([reference[seed] for seed in seeds]):.3f} | {np.mean([losses[seed] for seed in seeds]):.3f} '
+                  f'| {", ".join(f"{d:+.3f}" for d in differences)} | {middle - half:+.3f} to {middle + half:+.3f} |')
+
+
+def run_name(config, ablation, seed):
+    return f'{config[6:]}-{ablation.replace(",", "").replace(" ", "_")}-seed{seed}'
 
 
 def write_table(path, rows, columns=COLUMNS):
@@ -177,6 +217,7 @@ def main():
         for part, work in zip(parts, (study.sizes, study.data, study.ablate)):
             if s.part in (None, part):
                 wait(list(work()))
+        study.differences()
     except BaseException:
         study.pool.shutdown(wait=False, cancel_futures=True)        # what has begun saves itself; begin nothing more
         raise

@@ -61,3 +61,19 @@ def test_cool_downs_begin_where_their_trunk_was_kept(monkeypatch, tmp_path):
     for o in (o for o in options if 'trunk' in o):
         start, steps = int(o['trunk'].rsplit('-', 1)[1][:-3]), int(o['max_tokens']) // 4096
         assert str(start) in kept and start % 4096 == 0 and start // 4096 <= steps - round(study.COOLDOWN * steps)
+
+
+def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(monkeypatch, tmp_path, capsys):
+    def rows(group, name, losses):
+        return [{'name': f'gpt_2-{name}seed{seed}', 'group': group, 'arch': 'gpt', 'seed': seed, 'loss_per_note': loss} for seed, loss in losses.items()]
+
+    study.write_table(tmp_path / 'study.csv', rows('sizes', '', {1: 4.0, 2: 4.2, 3: 4.1}) + rows('data', 'wsd-', {1: 9.0}))
+    study.write_table(tmp_path / 'ablations.csv', rows('muon', 'muon-', {1: 3.9, 2: 4.0}) + rows('char', 'char-', {3: 5.0}))
+    monkeypatch.setattr(study.Study, 'ablate', lambda self: [])
+    monkeypatch.setattr(sys, 'argv', ['study.py', '--part=ablations', f'--table={tmp_path}/study.csv', f'--ablations={tmp_path}/ablations.csv'])
+    study.main()
+    table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    # Two seeds of muon and three without it leave 1 + 2 degrees of freedom: the sum of squares is 0.005 + 0.02, t is 3.182
+    half = 3.182446 * (2 * 0.025 / 3 / 2) ** 0.5
+    assert table == [['muon', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}'],
+                     ['char', 'gpt_2', '4.100', '5.000', '+0.900', f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}']]
