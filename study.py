@@ -38,12 +38,10 @@ D_TOKENS = (1_250_000, 2_500_000, 5_000_000, 10_000_000)
 COOLDOWN = 0.2
 # name: (seeds, folder beside data_dir, options for prepare.py, options for train.py). Each against the size axis' run of the same
 # config and seed.
-ABLATIONS = {'learning rate halved': ((1,), None, [], ['--learning_rate={half}']),
-             'learning rate doubled': ((1,), None, [], ['--learning_rate={double}']),
-             'muon': ((1, 2), None, [], ['--optimizer=muon', '--muon_lr=0.02']),
-             'near-duplicates kept': ((1, 2), 'copies', ['--near_duplicates=False'], []),
+ABLATIONS = {'muon': ((1, 2), None, [], ['--optimizer=muon', '--muon_lr=0.02']),
              'midi2abc': ((1, 2), 'midi2abc', ['--converter=midi2abc'], []),
              'characters': ((1, 2), 'char', ['--tokenizer=char'], []),
+             'near-duplicates kept': ((1, 2), 'copies', ['--near_duplicates=False'], []),
              'characters, as many notes': ((1,), 'char', ['--tokenizer=char'], ['--max_tokens={characters}'])}
 ABLATED = ('study_gpt_2', 'study_rnn_2')
 COLUMNS = ('name', 'group', 'arch', 'n_total', 'n_non_embedding', 'tokens', 'seed', 'loss', 'loss_per_token', 'loss_per_note', 'loss_se',
@@ -160,10 +158,10 @@ class Study:
                 subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
                                 *prepare], check=True)
             for config, seed in missing:
-                rate, sizes = self.settings(config[6:]).learning_rate, load_meta(self.s.data_dir)['splits']['train']
-                values = {'half': rate / 2, 'double': rate * 2, 'characters': int(D_TOKENS[-1] * sizes['characters'] / sizes['tokens'])}
+                sizes = load_meta(self.s.data_dir)['splits']['train']
+                characters = int(D_TOKENS[-1] * sizes['characters'] / sizes['tokens'])
                 yield self.pool.submit(self.train, run_name(config, name, seed), config, self.s.ablations, name,
-                                       [*(o.format(**values) for o in options), *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
+                                       [*(o.format(characters=characters) for o in options), *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
 
     def differences(self):
         """Print what each ablation changes, in nats a note against the same config and seeds of the size axis.
