@@ -17,7 +17,7 @@ import itertools
 import math
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 LEVEL = 0.95
 ALPHA_MAX = 5.0         # exponents are sought in (0, 5]; an interval that reaches the end is open there

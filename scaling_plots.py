@@ -86,13 +86,15 @@ def key_to_reading(result):
     """Legend entries of what both panels of laws share."""
     def sign(label, look='', **more):
         return plt.Line2D([], [], linestyle=look or 'none', color='#444444', label=label, **more)
-    entries = [sign('law, 95% band', '-', lw=2.4), sign('beyond the data', '--', lw=1.3),
+    groups = result['groups']
+    bold = f': {label}' if len(groups) > 1 and len(label := labels_of(groups)[0]) < 40 else ''
+    entries = [sign('law, 95% band' + bold, '-', lw=2.4), sign('beyond the data', '--', lw=1.3),
                sign('largest size', marker='o', ms=8.5, mfc='white', mew=2),
-               sign('the same, predicted from the others', marker='x', ms=9, mew=2.2)]
+               sign('predicted from the others', marker='x', ms=9, mew=2.2)]
     if any('n_non_embedding' in run for run in result['runs']):
         entries.append(sign('slope of Kaplan et al. 2020: 0.076', ':', lw=1.6))
     if not repeats_original(result):
-        entries.append(sign('GPTs of the original study, per token, moved', marker='+', ms=9, mew=1.6))
+        entries.append(sign('GPTs of the original study, moved', marker='+', ms=9, mew=1.6))
     return entries
 
 
@@ -108,17 +110,14 @@ def draw_law(ax, strip, result, which):
     y_low, y_high = span(losses + [v for v in foretold if min(losses) / 2 < v < max(losses)], 0.1)
     lines = sum(2 + f[which]['offset']['identified'] for f in laws_of.values() if which in f)
     y_high *= (y_high / y_low) ** (1 / (1 - min(0.055 * lines, 0.5)) - 1)         # room for the legend
-    for group in groups if len(groups) > 1 else []:
-        label = ', '.join(f'{value} tokens' if key == 'tokens' else str(value) for key, value in group['conditions'].items()
-                          if any(other['conditions'].get(key) != value for other in groups))
+    bold = [forms[which]['pure'] for forms in laws_of.values() if which in forms]
+    for group, label in zip(groups[1:], labels_of(groups)[1:]):
         for arch, forms in group['laws'].items():
             if which in forms:
                 law, (colour, marker) = forms[which]['pure'], style(arch, archs)
                 n = np.array(law['sizes'])
-                if len(label) < 40:
-                    ax.annotate(label, (n[0], fitted(law)[0]), (0, 9), textcoords='offset points', color=colour, fontsize=10, zorder=6)
-                if group is groups[0]:
-                    continue
+                if len(label) < 40 and all(abs(math.log(fitted(law)[-1] * n[-1] ** b['alpha'] / b['a'])) > 0.03 for b in bold):
+                    ax.annotate(label, (n[-1], fitted(law)[-1]), (6, -4), textcoords='offset points', color=colour, fontsize=9.5, zorder=6)
                 ax.plot(n, fitted(law), '-', color=colour, lw=1, alpha=0.5)
                 ax.plot(n, observed(law), marker, color=colour, alpha=0.35, ms=5, mew=0)
     for arch, forms in laws_of.items():
@@ -162,6 +161,13 @@ def draw_law(ax, strip, result, which):
     reach = 1.25 * max([1, *(abs(v) for v in strip.dataLim.intervaly)])
     strip.set(ylim=(-reach, reach), ylabel='residual, %', xlabel=AXES[which])
     log_ticks(strip.xaxis, x_low, x_high, short, most=6)
+
+
+def labels_of(groups):
+    """What sets each group apart from all others, in as few words as that takes."""
+    keys = [key for key in groups[0]['conditions'] if len({str(group['conditions'].get(key)) for group in groups}) > 1]
+    words = [[f'{value} tokens' if key == 'tokens' else str(value) for key in keys for value in [group['conditions'].get(key)]] for group in groups]
+    return [', '.join(next((own[:k] for k in range(1, len(own)) if sum(other[:k] == own[:k] for other in words) == 1), own)) for own in words]
 
 
 def size_key(which):

@@ -121,7 +121,7 @@ def main():
             fixed = sum(t['loss'] for t in trials) / len(trials)
         best = start = min(losses, key=losses.get)      # where the next size begins
         found.append({'arch': mine[0]['arch'], 'config': mine[0]['config'], 'n': mine[0]['n_non_embedding'], 'best': vertex(losses),
-                      'loss': losses[best], 'half': losses[best / 2], 'double': losses[best * 2], 'grid': best, 'fixed': fixed})
+                      'loss': losses[best], 'all': losses, 'half': losses[best / 2], 'double': losses[best * 2], 'grid': best, 'fixed': fixed})
         rows += mine
         write_table(s.table, rows)
 
@@ -136,8 +136,10 @@ def main():
             continue
         n = [f['n'] for f in mine]
         a, b = slope(n, [f['best'] for f in mine])
+        common = [rate for rate in mine[0]['all'] if all(math.isfinite(f['all'].get(rate, math.inf)) for f in mine)]
         print(f'{arch}: {s.name} = {a:.3g} * N^{b:.3f}; exponent of the loss over N: {slope(n, [f["loss"] for f in mine])[1]:.4f} tuned'
-              + (f', {slope(n, [f["fixed"] for f in mine])[1]:.4f} at {s.fixed:.0e} for all' if s.fixed else ''))
+              + ''.join(f', {slope(n, [f["all"][rate] for f in mine])[1]:.4f} with {rate:.3g} for all sizes' for rate in sorted(common))
+              + (f', {slope(n, [f["fixed"] for f in mine])[1]:.4f} with {s.fixed:.0e} for all weights and sizes' if s.fixed else ''))
 
 
 if __name__ == '__main__':
