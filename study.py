@@ -148,16 +148,17 @@ class Study:
         return [self.pool.submit(self.branches, arch, n) for arch in D_SIZES for n in D_SIZES[arch]]
 
     def ablate(self):
-        for name, (seeds, folder, prepare, options) in ABLATIONS.items():
-            missing = [(config, seed) for config in ABLATED for seed in seeds
-                       if not any(row['name'] == run_name(config, name, seed) for row in self.rows(self.s.ablations))]
+        plan = [(seed, name) for seed in (1, 2) for name in ABLATIONS if seed in ABLATIONS[name][0]]
+        for seed, name in plan:
+            _, folder, prepare, options = ABLATIONS[name]
+            configs = [c for c in ABLATED if not any(row['name'] == run_name(c, name, seed) for row in self.rows(self.s.ablations))]
             data_dir = f'{self.s.data_dir}-{folder}'
-            if missing and folder and not os.path.exists(os.path.join(data_dir, 'meta.json')):
+            if configs and folder and not os.path.exists(os.path.join(data_dir, 'meta.json')):
                 if not self.s.source:
                     fail(f'source: needed once, to prepare {data_dir}')
                 subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
                                 *prepare], check=True)
-            for config, seed in missing:
+            for config in configs:
                 sizes = load_meta(self.s.data_dir)['splits']['train']
                 characters = int(D_TOKENS[-1] * sizes['characters'] / sizes['tokens'])
                 yield self.pool.submit(self.train, run_name(config, name, seed), config, self.s.ablations, name,
