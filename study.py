@@ -3,12 +3,13 @@
     python prepare.py --source=FOLDER --out_dir=data/dev
     python study.py                             # about five hours on two cores; goes on where it was stopped
     python study.py --part=sizes                # sizes | data | ablations
+    python study.py --part=table                # trains nothing: prints what the ablations have shown
     python fit_scaling.py --table=results/study.csv
 
 sizes      L(N): six GPTs and five LSTMs (config/study_*.py), 10M tokens once, cosine; three seeds at the two smallest sizes, two at
            the third. Before the largest of an architecture is trained, what the others foretell for it goes to results/prediction.csv
 data       L(N, D): three sizes of each, one trunk at a constant rate, cool-downs at 1.25M, 2.5M, 5M and 10M tokens (schedule wsd)
-ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS. Their table is printed at the end
+ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS
 
 Runs are made `jobs` at a time, one thread each: for models this small that beats all cores on one run.
 """
@@ -54,7 +55,7 @@ class Settings:
     data_dir: str = 'data/dev'              # the prepared corpus
     source: str | None = None               # what it was prepared from; only for ablations that prepare it in another way
     out_dir: str = 'out/study'
-    part: str | None = None                 # sizes | data | ablations; None: all
+    part: str | None = None                 # sizes | data | ablations | table; None: all
     jobs: int = 0                           # runs at a time; 0: as many as there are cores
     table: str = 'results/study.csv'
     ablations: str = 'results/ablations.csv'
@@ -209,8 +210,8 @@ def wait(futures):
 def main():
     s = configure(Settings)
     parts = ('sizes', 'data', 'ablations')
-    if s.part not in (None, *parts):
-        fail(f"'part' must be one of {', '.join(parts)}, not {s.part!r}")
+    if s.part not in (None, *parts, 'table'):
+        fail(f"'part' must be one of {', '.join(parts)}, table, not {s.part!r}")
     study = Study(s)
     try:
         for part, work in zip(parts, (study.sizes, study.data, study.ablate)):
