@@ -1,19 +1,20 @@
 """The study: train what is still missing of its plan, and keep one row of every finished run in a table that is committed.
 
     python prepare.py --source=FOLDER --out_dir=data/dev
-    python study.py                             # about five hours on two cores; goes on where it was stopped
+    python study.py                             # about three hours on two cores; goes on where it was stopped
     python study.py --part=sizes                # sizes | data | ablations
     python study.py --part=table                # trains nothing: prints what the ablations have shown
     python fit_scaling.py --table=results/study.csv
 
 sizes      L(N): six GPTs and five LSTMs (config/study_*.py), 10M tokens once, cosine; three seeds at the two smallest sizes, two at
            the third. Before the largest of an architecture is trained, what the others foretell for it goes to results/prediction.csv
-data       L(N, D): three sizes of each, one trunk at a constant rate, cool-downs at 1.25M, 2.5M, 5M and 10M tokens (schedule wsd)
+data       L(N, D): three sizes of GPT, one trunk at a constant rate, cool-downs at 1.25M, 2.5M, 5M and 10M tokens (schedule wsd)
 ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS
 
 Runs are made `jobs` at a time, one thread each: for models this small that beats all cores on one run.
 """
 import csv
+import itertools
 import math
 import os
 import subprocess
@@ -34,16 +35,15 @@ from train import ARCHS, Settings as Training, load_meta
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = {'gpt': 6, 'rnn': 5}
 SEEDS = {1: (1, 2, 3), 2: (1, 2, 3), 3: (1, 2)}                 # of the n-th size; of all others one
-D_SIZES = {'gpt': (1, 2, 4), 'rnn': (1, 2, 3)}
+D_SIZES = {'gpt': (1, 2, 4)}
 D_TOKENS = (1_250_000, 2_500_000, 5_000_000, 10_000_000)
 COOLDOWN = 0.2
-# name: (seeds, folder beside data_dir, options for prepare.py, options for train.py). Each against the size axis' run of the same
-# config and seed.
-ABLATIONS = {'muon': ((1, 2), None, [], ['--optimizer=muon', '--muon_lr=0.02']),
-             'midi2abc': ((1, 2), 'midi2abc', ['--converter=midi2abc'], []),
-             'characters': ((1, 2), 'char', ['--tokenizer=char'], []),
-             'near-duplicates kept': ((1, 2), 'copies', ['--near_duplicates=False'], []),
-             'characters, as many notes': ((1,), 'char', ['--tokenizer=char'], ['--max_tokens={characters}'])}
+# name: (folder beside data_dir, options for prepare.py, options for train.py). Each against the size axis' run of the same config and seed.
+ABLATIONS = {'muon': (None, [], ['--optimizer=muon', '--muon_lr=0.02']),
+             'midi2abc': ('midi2abc', ['--converter=midi2abc'], []),
+             'characters': ('char', ['--tokenizer=char'], []),
+             'near-duplicates kept': ('copies', ['--near_duplicates=False'], [])}
+ABLATION_SEEDS = (1,)
 ABLATED = ('study_gpt_2', 'study_rnn_2')
 COLUMNS = ('name', 'group', 'arch', 'n_total', 'n_non_embedding', 'tokens', 'seed', 'loss', 'loss_per_token', 'loss_per_note', 'loss_se',
            'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'learning_rate', 'weight_decay', 'init', 'decayed', 'tokenizer',
@@ -149,9 +149,7 @@ class Study:
         return [self.pool.submit(self.branches, arch, n) for arch in D_SIZES for n in D_SIZES[arch]]
 
     def ablate(self):
-        plan = [(seed, name) for seed in (1, 2) for name in ABLATIONS if seed in ABLATIONS[name][0]]
-        for seed, name in plan:
-            _, folder, prepare, options = ABLATIONS[name]
+        for seed, (name, (folder, prepare, options)) in itertools.product(ABLATION_SEEDS, ABLATIONS.items()):
             configs = [c for c in ABLATED if not any(row['name'] == run_name(c, name, seed) for row in self.rows(self.s.ablations))]
             data_dir = f'{self.s.data_dir}-{folder}'
             if configs and folder and not os.path.exists(os.path.join(data_dir, 'meta.json')):
@@ -160,10 +158,8 @@ class Study:
                 subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
                                 *prepare], check=True)
             for config in configs:
-                sizes = load_meta(self.s.data_dir)['splits']['train']
-                characters = int(D_TOKENS[-1] * sizes['characters'] / sizes['tokens'])
                 yield self.pool.submit(self.train, run_name(config, name, seed), config, self.s.ablations, name,
-                                       [*(o.format(characters=characters) for o in options), *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
+                                       [*options, *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
 
     def differences(self):
         """Print what each ablation changes, in nats a note against the same config and seeds of the size axis.
@@ -191,7 +187,7 @@ class Study:
 
 
 def run_name(config, ablation, seed):
-    return f'{config[6:]}-{ablation.replace(",", "").replace(" ", "_")}-seed{seed}'
+    return f'{config[6:]}-{ablation.replace(" ", "_")}-seed{seed}'
 
 
 def write_table(path, rows, columns=COLUMNS):
