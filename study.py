@@ -1,7 +1,7 @@
 """The study: train what is still missing of its plan, and keep one row of every finished run in a table that is committed.
 
     python prepare.py --source=FOLDER --out_dir=data/dev
-    python study.py                             # about three hours on two cores; goes on where it was stopped
+    python study.py                             # about two and a half hours on two cores; goes on where it was stopped
     python study.py --part=sizes                # sizes | data | ablations
     python study.py --part=table                # trains nothing: prints what the ablations have shown
     python fit_scaling.py --table=results/study.csv
