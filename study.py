@@ -1,7 +1,7 @@
 """The study: train what is still missing of its plan, and keep one row of every finished run in a table that is committed.
 
     python prepare.py --source=FOLDER --out_dir=data/dev
-    python study.py                             # about two and a half hours on two cores; goes on where it was stopped
+    python study.py --source=FOLDER --table=out/study.csv --predictions=out/prediction.csv --ablations=out/ablations.csv
     python study.py --part=sizes                # sizes | data | ablations
     python study.py --part=table                # trains nothing: prints what the ablations have shown
     python fit_scaling.py --table=results/study.csv
@@ -11,7 +11,8 @@ sizes      L(N): six GPTs and five LSTMs (config/study_*.py), 10M tokens once, c
 data       L(N, D): three sizes of GPT, one trunk at a constant rate, cool-downs at 1.25M, 2.5M, 5M and 10M tokens (schedule wsd)
 ablations  paired runs that differ in one thing, to results/ablations.csv: see ABLATIONS
 
-Runs are made `jobs` at a time, one thread each: for models this small that beats all cores on one run.
+All of it takes about two and a half hours on two cores and goes on where it was stopped. The tables in results/ are full: for runs of
+your own name others, as above. Runs are made `jobs` at a time, one thread each: for models this small that beats all cores on one run.
 """
 import csv
 import itertools
