@@ -18,6 +18,7 @@ import csv
 import itertools
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -45,6 +46,7 @@ ABLATIONS = {'muon': (None, [], ['--optimizer=muon', '--muon_lr=0.02']),
              'characters': ('char', ['--tokenizer=char'], []),
              'near-duplicates kept': ('copies', ['--near_duplicates=False'], [])}
 ABLATION_SEEDS = (1,)
+STOPPED = 'stopped; the same command goes on from here'
 ABLATED = ('study_gpt_2', 'study_rnn_2')
 COLUMNS = ('name', 'group', 'arch', 'n_total', 'n_non_embedding', 'tokens', 'seed', 'loss', 'loss_per_token', 'loss_per_note', 'loss_se',
            'epochs', 'batch_size', 'block_size', 'optimizer', 'schedule', 'learning_rate', 'weight_decay', 'init', 'decayed', 'tokenizer',
@@ -65,7 +67,7 @@ class Settings:
 
 class Study:
     def __init__(self, s):
-        self.s, self.lock = s, threading.Lock()
+        self.s, self.lock, self.stopped = s, threading.Lock(), False
         self.pool = ThreadPoolExecutor(s.jobs or os.cpu_count())
 
     def rows(self, table):
@@ -73,7 +75,7 @@ class Study:
 
     def train(self, name, config, table, group, options):
         """Train a run if the table has no row of it, and add the row."""
-        if any(row['name'] == name for row in self.rows(table)):
+        if self.stopped or any(row['name'] == name for row in self.rows(table)):
             return
         out = os.path.join(self.s.out_dir, name)
         command = [sys.executable, os.path.join(HERE, 'train.py'), os.path.join(HERE, 'config', f'{config}.py'), f'--out_dir={out}',
@@ -82,8 +84,11 @@ class Study:
             command.append(f'--data_dir={self.s.data_dir}')
         print(f'{name}: begins', flush=True)
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        self.stopped = self.stopped or done.returncode != 0         # begin nothing more
+        if done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            sys.exit(STOPPED)
         if done.returncode:
-            fail(f'{name}: {(done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]}')
+            fail(f'{name}: {(done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1].removeprefix("error: ")}')
         checkpoint = load_checkpoint(os.path.join(out, 'ckpt.pt'))
         run = {**run_of(checkpoint, name), 'group': group, 'git': checkpoint['git']}
         with self.lock:
@@ -127,13 +132,10 @@ class Study:
 
     def parameters(self, size):
         """Parameter counts of a config of the study, without training it."""
-        s = self.settings(size)
+        s = configure(Training, [os.path.join(HERE, 'config', f'study_{size}.py')])
         model, config = ARCHS[s.arch]
         fields = {k: v for k, v in vars(s).items() if k in config.__dataclass_fields__}
         return model(config(**fields, vocab_size=load_meta(self.s.data_dir)['vocab_size'])).num_params()
-
-    def settings(self, size):
-        return configure(Training, [os.path.join(HERE, 'config', f'study_{size}.py')])
 
     def sizes(self):
         last = {arch: [] for arch in SIZES}
@@ -156,8 +158,10 @@ class Study:
             if configs and folder and not os.path.exists(os.path.join(data_dir, 'meta.json')):
                 if not self.s.source:
                     fail(f'source: needed once, to prepare {data_dir}')
-                subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}', f'--out_dir={data_dir}',
-                                *prepare], check=True)
+                done = subprocess.run([sys.executable, os.path.join(HERE, 'prepare.py'), f'--source={self.s.source}',
+                                       f'--out_dir={data_dir}', *prepare])
+                if done.returncode:
+                    sys.exit(done.returncode)                       # prepare.py has said why
             for config in configs:
                 yield self.pool.submit(self.train, run_name(config, name, seed), config, self.s.ablations, name,
                                        [*options, *[f'--data_dir={data_dir}'] * bool(folder), f'--seed={seed}'])
@@ -209,14 +213,18 @@ def main():
     parts = ('sizes', 'data', 'ablations')
     if s.part not in (None, *parts, 'table'):
         fail(f"'part' must be one of {', '.join(parts)}, table, not {s.part!r}")
+    if s.part != 'table':
+        load_meta(s.data_dir)                                       # says what is wrong once, not once a run
     study = Study(s)
     try:
         for part, work in zip(parts, (study.sizes, study.data, study.ablate)):
             if s.part in (None, part):
                 wait(list(work()))
         study.differences()
-    except BaseException:
+    except BaseException as e:
         study.pool.shutdown(wait=False, cancel_futures=True)        # what has begun saves itself; begin nothing more
+        if isinstance(e, KeyboardInterrupt):
+            sys.exit(STOPPED)
         raise
 
 

@@ -15,7 +15,7 @@ sys.path.insert(0, ROOT)
 import torch
 
 import sample
-from configurator import configure
+from configurator import configure, fail
 from generate import Tune, generate
 
 
@@ -46,6 +46,8 @@ def rests(texts):
 
 def main():
     s = configure(Settings)
+    if not s.paths:
+        fail('no checkpoints: name some, such as out/study/gpt_2-seed1/ckpt.pt')
     print('| model | rests of events, samples | held out | bars of rests only, samples | held out |\n|---|---|---|---|---|')
     for path in s.paths:
         model, tokenizer, checkpoint = sample.load(path, 'cpu')

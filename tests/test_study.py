@@ -25,6 +25,7 @@ def trained(monkeypatch, tmp_path):
                 'loss': 9 * size ** -0.1, 'loss_per_token': 9 * size ** -0.1, 'loss_per_note': 10 * size ** -0.1 * (1 + 1e-3 * (seed - 1))}])
 
     monkeypatch.setattr(study.Study, 'train', train)
+    monkeypatch.setattr(study, 'load_meta', lambda data_dir: {})
     monkeypatch.setattr(study.Study, 'parameters', lambda self, name: {'total': 2 * 10 ** (4 + int(name[-1]) / 2), 'non_embedding': 10 ** (4 + int(name[-1]) / 2)})
 
     def run(*options):
@@ -53,6 +54,7 @@ def test_sizes_are_trained_once_and_the_largest_are_foretold(trained):
 def test_cool_downs_begin_where_their_trunk_was_kept(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(study.Study, 'train', lambda self, *call: calls.append(call))
+    monkeypatch.setattr(study, 'load_meta', lambda data_dir: {})
     monkeypatch.setattr(sys, 'argv', ['study.py', '--part=data', f'--out_dir={tmp_path}', f'--table={tmp_path}/t.csv'])
     study.main()
     assert len(calls) == sum(len(sizes) for sizes in study.D_SIZES.values()) * len(study.D_TOKENS)
@@ -76,3 +78,11 @@ def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(monkeypatch, t
     half = 3.182446 * (2 * 0.025 / 3 / 2) ** 0.5
     assert table == [['muon', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}'],
                      ['char', 'gpt_2', '4.100', '5.000', '+0.900', f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}']]
+
+
+def test_without_data_one_line_is_said_before_anything_is_trained(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, 'argv', ['study.py', f'--data_dir={tmp_path}', f'--table={tmp_path}/t.csv', f'--out_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit) as e:
+        study.main()
+    out, err = capsys.readouterr()
+    assert e.value.code == 2 and out == '' and err.count('\n') == 1 and 'run prepare.py first' in err and not list(tmp_path.iterdir())
