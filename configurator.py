@@ -33,6 +33,11 @@ def fail(message, of_this_rank=False):
     sys.exit(2)
 
 
+def one_line(kind, error, trace):
+    """What Python says of an error that nothing has caught: of Ctrl-C one line, of all others, which are bugs, where they happened."""
+    print('stopped', file=sys.stderr) if issubclass(kind, KeyboardInterrupt) else sys.__excepthook__(kind, error, trace)
+
+
 def configure(cls, argv=None):
     """Instance of the dataclass `cls` with config files and command line applied; exits (2) on a user's mistake.
 
@@ -45,6 +50,7 @@ def configure(cls, argv=None):
     if '--help' in argv or '-h' in argv:
         print(help_text(cls))
         sys.exit(0)
+    sys.excepthook = one_line
     config_files, paths, flags = [], [], []
     while argv:
         arg, argv = argv[0], argv[1:]

@@ -135,3 +135,11 @@ def test_help_prints_the_block_with_its_comments(capsys):
         configure(Settings, ['--help'])
     out = capsys.readouterr().out
     assert e.value.code == 0 and 'n_embd: int = 128                   # width' in out and 'one clear line for each mistake' in out
+
+
+def test_ctrl_c_is_one_line_and_a_bug_a_traceback(capsys):
+    import configurator
+    configurator.one_line(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert capsys.readouterr().err == 'stopped\n'
+    configurator.one_line(ZeroDivisionError, ZeroDivisionError('of zero'), None)
+    assert 'ZeroDivisionError: of zero' in capsys.readouterr().err
