@@ -25,7 +25,7 @@ from atomic import atomic_write
 from bpe import Tokenizer
 from configurator import configure, fail
 from constrain import METERS, VOICES, Reader
-from generate import Tune, generate
+from generate import Tune, generate, lay_out
 from metrics import NAMES, compare, exact_bars, longest_runs, statistics
 from midi import read_midi, write_midi
 from music import KEYS
@@ -97,7 +97,7 @@ def load(path, device):
         fail(f'{path} is no checkpoint of this version of train.py: {type(e).__name__} {str(e).splitlines()[0][:100]}')
     if tokenizer.vocab_size != config['model']['vocab_size']:
         fail(f'{path}: the tokenizer has {tokenizer.vocab_size} ids, the model {config["model"]["vocab_size"]}')
-    return model.to(device).eval(), tokenizer, checkpoint
+    return lay_out(model.to(device).eval()), tokenizer, checkpoint
 
 
 def prompt_text(s):

@@ -18,7 +18,7 @@ import torch
 import sample
 from configurator import configure, read_config
 from constrain import Reader
-from generate import Tune, draw, generate
+from generate import Tune, draw, generate, lay_out
 from model import GPT, GPTConfig
 
 
@@ -82,6 +82,7 @@ def measure(name, model, tokenizer, s, reader):
 
     n_naive = min(s.tokens, 400)
     base = rate(lambda: naive(model, Endless, tunes(1)[0], n_naive) or n_naive)
+    lay_out(model)
     alone = rate(lambda: cached(1)['tokens'])
     together = rate(lambda: cached(s.tunes)['tokens'])
     print(f'{name:>12}  naive {base:7.0f}  cache, alone {alone:7.0f} ({alone / base:.1f}x)  {s.tunes} tunes {together:7.0f} ({together / base:.1f}x)', end='')
@@ -91,10 +92,11 @@ def measure(name, model, tokenizer, s, reader):
             counts.update(generate(model, tokenizer, new, s.tunes, max_tokens=s.tokens, top_p=0.9))
             return counts['tokens']
 
-        counts = {}
-        free, held = rate(lambda: whole_tunes(None)), rate(lambda: whole_tunes(reader))
-        print(f'  {10 * s.tunes} whole tunes: free {free:.0f}, constrained {held:.0f} ({1 - held / free:.0%} less; for each 100 tokens kept '
-              f'{100 * counts["dropped"] / counts["tokens"]:.0f} were dropped)', end='')
+        for name, reader in ('free', None), ('constrained', reader):
+            counts = {}
+            tokens_s = rate(lambda: whole_tunes(reader))
+            print(f'\n{name:>24}: {tokens_s:.0f} tokens/s, {tokens_s / counts["tokens"] * 10 * s.tunes:.1f} tunes/s; '
+                  f'{counts["tokens"] / 10 / s.tunes:.0f} tokens a tune; {100 * counts["dropped"] / counts["tokens"]:.0f} dropped for 100 kept', end='')
     print()
 
 

@@ -12,7 +12,7 @@ import torch
 import bpe
 import sample
 from constrain import Reader
-from generate import KEPT_SHARE, Tune, draw, generate, race
+from generate import KEPT_SHARE, REFUSALS, Tune, draw, generate, race
 from lstm import LSTM, LSTMConfig
 from midi import read_midi, write_midi
 from model import GPT, GPTConfig
@@ -169,8 +169,7 @@ def test_draws_have_the_probabilities_of_the_allowed_tokens():
         tokens, tune = [str(i) for i in range(10)], 10
 
     logits = torch.linspace(-1, 2, 11)
-    tune = type('T', (), {})()
-    tune.reader, tune.retries, tune.generator = Only(), 0, torch.Generator().manual_seed(0)
+    tune = types.SimpleNamespace(reader=Only(), generator=torch.Generator().manual_seed(0), can_go_back=lambda retries: False)
     n, counts = 4000, np.zeros(11)
     for _ in range(n):
         counts[draw(logits[None], [tune], Tokens, 0.8, 1.0, None, 0, {'tried': 0, 'refused': 0})[0][0]] += 1
@@ -179,6 +178,29 @@ def test_draws_have_the_probabilities_of_the_allowed_tokens():
     p /= p.sum()
     assert counts[p == 0].sum() == 0
     assert (((counts - n * p) ** 2)[p > 0] / (n * p)[p > 0]).sum() < 18.5          # 4 degrees of freedom: p = 0.001
+
+
+@pytest.mark.parametrize('can_go_back', [True, False])
+def test_after_a_few_refusals_the_bar_is_begun_anew_if_it_can_be(can_go_back):
+    class Only7:
+        can_end = ends_line = False
+
+        def feed(self, text):
+            return self if text == '7' else None
+
+    class Tokens:
+        tokens, tune = [str(i) for i in range(20)], 20
+
+    tune = types.SimpleNamespace(reader=Only7(), generator=torch.Generator().manual_seed(0), can_go_back=lambda retries: can_go_back)
+    logits = torch.zeros(1, 21)
+    outcomes = []
+    for _ in range(400):
+        counts = {'tried': 0, 'refused': 0}
+        outcomes.append(draw(logits, [tune], Tokens, 1.0, 1.0, None, 20, counts)[0][0])
+        assert counts['refused'] <= (REFUSALS if can_go_back else 20) and counts['tried'] - counts['refused'] == (outcomes[-1] == 7)
+    assert set(outcomes) <= {7, None}
+    share = 1 if not can_go_back else REFUSALS / 21                # the 7 among the first of 21 alike
+    assert abs(np.mean([i == 7 for i in outcomes]) - share) < 4 * (share * (1 - share) / 400) ** 0.5 + 1e-9
 
 
 def racer(seed=0, reader=True):
