@@ -257,6 +257,10 @@ def print_measures(result):
         for name, row in result['comparison'].items():
             cells = ['undefined' if row[c] is None else f'{row[c]:.3g}' for c in ('samples', 'held_out', 'overlap', 'baseline')]
             print(f'{NAMES[name]:>36} {cells[0]:>9} {cells[1]:>9} {cells[2]:>8} {cells[3]:>8} {row["n"]:>5}')
+        known = [row for row in result['comparison'].values() if row['overlap'] is not None]
+        if known:
+            overlap, baseline = (np.mean([row[c] for row in known]) for c in ('overlap', 'baseline'))
+            print(f'{f"mean of {len(known)}":>36} {"":>9} {"":>9} {overlap:>8.3f} {baseline:>8.3f}')
         for who, runs in (('samples', result['copying']['samples']), ('held out', result['copying']['held_out'])):
             print(f'longest run of notes that stands in train, in any key: {who} median {np.median(runs):.0f}, '
                   f'95% below {np.percentile(runs, 95):.0f}, longest {max(runs)}')
