@@ -9,8 +9,8 @@ grows by a token a step with all the others (decode). A tune that ends leaves it
 run full, its row is filled again with the tune's header and most recent whole bars. What a row holds depends on no other.
 
 The constraint refuses tokens one by one. To take whatever it lets through would bend the model's distribution bar after bar
-towards what is merely possible; to begin the bar anew whenever the first draw is refused would be exact (rejection sampling)
-and slow. In between: after REFUSALS of them, the bar of that voice is begun anew.
+towards what is merely possible; to begin a bar anew whenever the first draw is refused would be exact for that bar (rejection
+sampling) and slow. In between: after REFUSALS of them, the bar of that voice is begun anew.
 """
 from functools import cache
 
@@ -20,7 +20,7 @@ import torch
 KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
 FEW = 128                   # tokens among which the likely ones are sought first
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
-RETRIES = 20                # times that this is done; then any likely token is taken, and an unlikely one if none is let through
+RETRIES = 20                # times that this is done; then any token that the constraint lets through is taken
 
 
 class Tune:
@@ -37,6 +37,7 @@ class Tune:
         self.bar_ends = []                                  # number of ids up to the end of each bar
         self.n_context = 0                                  # ids that the cache holds
         self.ended = self.stuck = False                     # by <|tune|>; because the constraint let no token through
+        self.saved = None                                   # (logits (V,), state of the row) at the mark
         for i in tokenizer.encode(prompt):
             self.add(i, self.reader)
         self.n_prompt_bars = len(self.bar_ends)
@@ -54,7 +55,7 @@ class Tune:
                 self.header_end = len(self.ids)
 
     def mark(self):
-        """Remember this place, where a line or the bar of a voice begins, to come back to."""
+        """A line or the bar of a voice begins here: the place to come back to."""
         self.marked, self.retries = (len(self.ids), len(self.text), self.reader, self.n_context), 0
 
     def at_mark(self):
@@ -113,27 +114,25 @@ def row_of(rows, name, row):
     return rows[name].select(0 if name == 'pos' else 1, row)
 
 
-def remember(rows, row, logits_V, tune):
-    """Mark this place, and keep what brings the row back to it: a GPT's row is cut at its position, an LSTM's state is copied."""
-    tune.mark()
+def save_row(rows, row, logits_V, tune):
+    """Keep what brings the row back to where it is now: a GPT's row is cut at its position, an LSTM's state is copied."""
     tune.saved = logits_V.clone(), {name: row_of(rows, name, row).clone() for name in (['pos'] if 'pos' in rows else rows)}
 
 
-def go_back(model, rows, row, tune):
-    """Bring tune and row back to the mark; (logits (V,) there, number of tokens dropped)."""
-    n_dropped = tune.go_back()
-    if tune.saved is None:                                  # the row has been filled since
-        return prefill(model, rows, row, tune), n_dropped
+def restore_row(model, rows, row, tune):
+    """Bring the row back to the tune's mark; logits (V,) there."""
+    if tune.saved is None:                                  # it has been filled since
+        return prefill(model, rows, row, tune)
     logits_V, state = tune.saved
     for name, value in state.items():
         row_of(rows, name, row).copy_(value)
-    return logits_V, n_dropped
+    return logits_V
 
 
 @torch.inference_mode()
 def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=64, temperature=1.0, top_p=1.0, top_k=None):
     """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried' and
-    'refused' by the constraint, unlikely tokens 'forced' by it."""
+    'refused' by the constraint, unlikely tokens 'forced' by it (some of them dropped again)."""
     block_size, device = model.config.block_size, model.head.weight.device
     retries = RETRIES if temperature > 0 and top_k != 1 else 0      # nothing is gained where the same would be drawn again
 
@@ -152,16 +151,17 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
             logits_BV[r] = prefill(model, rows, r, live[r])
         for r, tune in enumerate(live):
             if tune.reader and tune.at_mark():
-                remember(rows, r, logits_BV[r], tune)
+                tune.mark()
+                save_row(rows, r, logits_BV[r], tune)
 
         drawn = draw(logits_BV, live, tokenizer, temperature, top_p, top_k, retries, counts)
-        cornered = [r for r, (_, _, likely) in enumerate(drawn) if not likely and live[r].can_go_back(retries)]
-        for r in cornered:
-            logits_BV[r], n_dropped = go_back(model, rows, r, live[r])
-            counts['dropped'] += n_dropped
-        if cornered:
-            again = draw(logits_BV[cornered], [live[r] for r in cornered], tokenizer, temperature, top_p, top_k, retries, counts)
-            for r, result in zip(cornered, again):
+        anew = [r for r, (i, _, _) in enumerate(drawn) if i is None and live[r].can_go_back(retries)]
+        for r in anew:
+            counts['dropped'] += live[r].go_back()
+            logits_BV[r] = restore_row(model, rows, r, live[r])
+        if anew:
+            again = draw(logits_BV[anew], [live[r] for r in anew], tokenizer, temperature, top_p, top_k, retries, counts)
+            for r, result in zip(anew, again):
                 drawn[r] = result
         for tune, (i, reader, likely) in zip(live, drawn):
             if i is None:
@@ -201,8 +201,8 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
     through that were tried.
 
     Tokens race: each arrives after an exponential time of rate p. So the first that passes is a draw from the allowed
-    tokens with their probabilities in proportion. Where the bar can be begun anew, only REFUSALS tokens are tried; where it was
-    often enough, all the likely ones, and then the others, outside of top_k and top_p.
+    tokens with their probabilities in proportion. In a bar that can be begun anew at most REFUSALS are tried; at its start, or
+    if it has been begun anew `retries` times, all the likely ones, and then the others, outside of top_k and top_p.
     """
     logits_BV = logits_BV.float().cpu()
     if temperature > 0:
@@ -222,7 +222,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
             tried = set(ids)
             logits_V = logits_BV[row]
             noise_V = torch.ones_like(logits_V).exponential_(generator=tune.generator)
-            order = logits_V - noise_V.log() if temperature > 0 else logits_V                       # the same race in logs
+            order = logits_V - noise_V.log() if temperature > 0 and top_k != 1 else logits_V        # the same race in logs
             ids = [i for i in order.argsort(descending=True).tolist() if i not in tried]
             place, reader = first_allowed(tune, ids, tokenizer)
         counts['tried'] += len(ids) if place is None else place + 1

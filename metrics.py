@@ -194,14 +194,14 @@ def overlap(a, b, points=1000):
     """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
 
     After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of the same size.
-    Values that are all the same have no bandwidth of their own and take the other list's.
+    Where a list is narrower than a hundredth of all, the other is smoothed no more than that either: an atom stays an atom.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     spread = np.ptp(np.concatenate([a, b]))
     if spread == 0:
         return 1.0
     widths = [x.std(ddof=1) * len(x) ** -0.2 if len(x) > 1 else 0.0 for x in (a, b)]
-    widths = [max(width or max(widths), spread / 100) for width in widths]
+    widths = widths if min(widths) > spread / 100 else [spread / 100] * 2
     low, high = min(a.min(), b.min()) - 4 * max(widths), max(a.max(), b.max()) + 4 * max(widths)
     grid = np.linspace(low, high, points)
     densities = []
