@@ -5,7 +5,7 @@
     python fit_scaling.py --table=results/original_study.csv     # arch,n_total,n_non_embedding,tokens,loss[,seed,group,note,...]
 
 This file reads runs, sorts them into groups that may be compared, has laws.py (L(N), GPT against LSTM) and frontier.py
-(L(N, D)) fit each group, and writes out_dir/scaling.json, report.md, scaling.png and training_curves.png (scaling_plots.py).
+(L(N, D)) fit each group, and writes out_dir/scaling.json, report.md, scaling.png and training_curves.png (plots.py).
 The loss is per note where every run has it, else per token; within a group, where all share one tokenizer and validation
 set, the two differ by a constant factor, so exponents and ratios are the same for both.
 """
@@ -21,12 +21,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import frontier
-import laws
-import scaling_plots
-from atomic import atomic_write
 from configurator import configure, fail
-from scaling_report import cautions_of, cautions_on_runs, count, efficiency_cautions, interval, report, short, spoken
+from plumbing.files import atomic_write
+from scaling import frontier, laws, plots
+from scaling.report import cautions_of, cautions_on_runs, count, efficiency_cautions, interval, report, short, spoken
 
 
 @dataclass
@@ -101,7 +99,7 @@ def read_checkpoints(patterns):
 
 
 def load_checkpoint(path):
-    import torch            # here, so that fitting a table starts at once
+    import torch  # here, so that fitting a table starts at once
     try:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError) as e:
@@ -357,9 +355,9 @@ def main():
         fail('no run with a validation loss: ' + ' '.join(cautions))
     result = analyse(runs, settings.bootstraps, settings.seed, cautions)
     text = report(result, result['loss_unit'])
-    pictures = {'scaling.png': scaling_plots.draw_scaling(result)}
+    pictures = {'scaling.png': plots.draw_scaling(result)}
     if curves:
-        pictures['training_curves.png'] = scaling_plots.draw_training_curves(curves)
+        pictures['training_curves.png'] = plots.draw_training_curves(curves)
     try:
         os.makedirs(settings.out_dir, exist_ok=True)
         for name, figure in pictures.items():

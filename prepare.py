@@ -23,14 +23,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import bpe
-import dedupe
-import shards
-import sources
-import transpose
-from atomic import atomic_write
 from configurator import configure, fail
-from corpus_table import histogram, table
-from progress import Progress
+from corpus import dedupe, shards, sources
+from corpus.summary import histogram, table
+from music import transpose
+from plumbing.files import atomic_write
+from plumbing.progress import Progress
 
 
 @dataclass

@@ -20,20 +20,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from abcfile import write_abc
-from atomic import atomic_write
 from bpe import Tokenizer
 from configurator import configure, fail
-from constrain import METERS, VOICES, Reader
-from generate import Tune, generate, lay_out
-from metrics import NAMES, compare, exact_bars, longest_runs, statistics
-from midi import read_midi, write_midi
-from music import KEYS
-from notation import NotationError, decode, encode
-from page import draw_roll, page
-from quantise import MidiError
+from music.abcfile import write_abc
+from music.metrics import NAMES, compare, exact_bars, longest_runs, statistics
+from music.midi import read_midi, write_midi
+from music.notation import NotationError, decode, encode
+from music.notes import KEYS
+from music.quantise import MidiError
+from music.tunebook import read_abc
+from plumbing.files import atomic_write
+from sampling.constrain import METERS, VOICES, Reader
+from sampling.generate import Tune, generate, lay_out
+from sampling.page import draw_roll, page
 from train import build_model
-from tunebook import read_abc
 
 
 @dataclass

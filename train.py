@@ -32,13 +32,13 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from checkpoint import read_checkpoint, starting_point, write_checkpoint
 from configurator import configure, fail
-from loader import batch, micro_batches, n_windows
 from lstm import LSTM, LSTMConfig
-from machine import DTYPES, Run, StopSignal
 from model import GPT, GPTConfig
-from optim import lr_factor, make_optimizers, update
+from training.checkpoint import read_checkpoint, starting_point, write_checkpoint
+from training.loader import batch, micro_batches, n_windows
+from training.machine import DTYPES, Run, StopSignal
+from training.optim import lr_factor, make_optimizers, update
 
 
 @dataclass

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-import abcfile
-import midi
 from configurator import configure, fail
-from music import UNITS
-from quantise import MidiError
+from music import abcfile, midi
+from music.notes import UNITS
+from music.quantise import MidiError
 
 
 @dataclass

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from midi import raw_midi  # noqa: E402
-from music import UNITS  # noqa: E402
-from notation import decode, encode  # noqa: E402
-from quantise import MidiError, quantise  # noqa: E402
+from music.midi import raw_midi  # noqa: E402
+from music.notation import decode, encode  # noqa: E402
+from music.notes import UNITS  # noqa: E402
+from music.quantise import MidiError, quantise  # noqa: E402
 
 
 def matched(raw, music, shift):

@@ -21,15 +21,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import symusic
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 import bpe
-import convert
-import dedupe
-import notation
-import pool
 from configurator import configure, fail
-from midi import read_midi
-from quantise import MidiError
+from corpus import convert, dedupe, pool
+from music import notation
+from music.midi import read_midi
+from music.quantise import MidiError
 
 
 @dataclass
@@ -216,7 +215,7 @@ def memory(folder, paths, s):
                 for i, path in enumerate(part):
                     os.symlink(os.path.abspath(path), os.path.join(source, f'{i:06}.mid'))
             start = time.perf_counter()
-            prepare = os.path.join(os.path.dirname(pool.__file__), 'prepare.py')
+            prepare = os.path.join(ROOT, 'prepare.py')
             process = subprocess.Popen([sys.executable, prepare, f'--source={source}', f'--out_dir={scratch}/out',
                                         f'--workers={s.workers}'], stdout=subprocess.DEVNULL)
             peak = 0

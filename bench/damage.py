@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import pool                                         # noqa: E402
-from configurator import configure, fail            # noqa: E402
-from midi import read_midi                          # noqa: E402
-from notation import decode, encode                 # noqa: E402
-from quantise import MidiError                      # noqa: E402
+from configurator import configure, fail  # noqa: E402
+from corpus import pool  # noqa: E402
+from music.midi import read_midi  # noqa: E402
+from music.notation import decode, encode  # noqa: E402
+from music.quantise import MidiError  # noqa: E402
 
 KINDS = ('cut off', 'bits flipped', 'bytes replaced', 'header changed', 'noise')
 BATCH = 50                                          # mutations a job

@@ -12,10 +12,12 @@ import numpy as np
 from scipy import optimize
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-import fit_scaling                              # noqa: E402
-import frontier                                 # noqa: E402
-import laws                                     # noqa: E402
-from configurator import configure              # noqa: E402
+import fit_scaling  # noqa: E402
+from configurator import configure  # noqa: E402
+from scaling import (
+    frontier,  # noqa: E402
+    laws,  # noqa: E402
+)
 
 
 @dataclass

@@ -20,7 +20,7 @@ import torch
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from configurator import configure, fail        # noqa: E402
+from configurator import configure, fail  # noqa: E402
 
 
 @dataclass

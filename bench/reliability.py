@@ -28,7 +28,7 @@ import torch
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from configurator import configure, fail            # noqa: E402
+from configurator import configure, fail  # noqa: E402
 
 TRAIN = os.path.join(ROOT, 'train.py')
 TIMES = ('time_s', 'tokens_per_s', 'mfu', 'memory_gb')      # what may differ between two runs

@@ -16,7 +16,7 @@ import torch
 
 import sample
 from configurator import configure, fail
-from generate import Tune, generate
+from sampling.generate import Tune, generate
 
 
 @dataclass

@@ -19,9 +19,9 @@ import torch
 
 import sample
 from configurator import configure, read_config
-from constrain import Reader
-from generate import Tune, draw, generate, lay_out
 from model import GPT, GPTConfig
+from sampling.constrain import Reader
+from sampling.generate import Tune, draw, generate, lay_out
 
 
 @dataclass

@@ -23,10 +23,10 @@ import torch.nn.functional as F
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import model as model_module                    # noqa: E402
-import train                                    # noqa: E402
-from configurator import configure              # noqa: E402
-from optim import make_optimizers, update       # noqa: E402
+import model as model_module  # noqa: E402
+import train  # noqa: E402
+from configurator import configure  # noqa: E402
+from training.optim import make_optimizers, update  # noqa: E402
 
 
 @dataclass

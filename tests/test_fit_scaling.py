@@ -11,10 +11,9 @@ import torch
 from scipy import optimize, stats
 
 import fit_scaling
-import frontier
-import laws
+from conftest import ROOT
+from scaling import frontier, laws
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ORIGINAL = os.path.join(ROOT, 'results', 'original_study.csv')
 SIZES = np.geomspace(1e6, 1e8, 5)
 

@@ -13,18 +13,16 @@ import time
 
 import numpy as np
 import pytest
-
-import bpe
-import convert
-import dedupe
-import notation
-import prepare
-import sources
-from midi import write_midi
-from music import Music, Voice
 from test_dedupe import mixture, tune
 from test_sources import Server
-from transpose import transposed
+
+import bpe
+import prepare
+from corpus import convert, dedupe, sources
+from music import notation
+from music.midi import write_midi
+from music.notes import Music, Voice
+from music.transpose import transposed
 
 SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
 

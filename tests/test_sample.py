@@ -11,13 +11,13 @@ import torch
 
 import bpe
 import sample
-from constrain import Reader
-from generate import KEPT_SHARE, REFUSALS, Tune, draw, generate, race
 from lstm import LSTM, LSTMConfig
-from midi import read_midi, write_midi
 from model import GPT, GPTConfig
-from notation import decode, encode
-from tunebook import read_abc
+from music.midi import read_midi, write_midi
+from music.notation import decode, encode
+from music.tunebook import read_abc
+from sampling.constrain import Reader
+from sampling.generate import KEPT_SHARE, REFUSALS, Tune, draw, generate, race
 
 BLOCK = 64
 
@@ -81,7 +81,7 @@ def tunes_of(world, arch, n=6, constrain=True, prompt='', seed=1, **settings):
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
 def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(world, arch, monkeypatch):
     """Every logit that a draw sees is that of one naive pass over the tune's context."""
-    import generate as module
+    from sampling import generate as module
     errors, filled, was_filled_since, original_draw, original_prefill, original_restore = [], {}, set(), module.draw, module.prefill, module.restore_row
 
     def prefill(model, rows, row, tune):

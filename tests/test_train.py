@@ -15,10 +15,10 @@ import torch.nn.functional as F
 
 import train
 from conftest import ROOT
-from loader import batch, micro_batches, n_windows
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
-from optim import lr_factor, make_optimizers, update
+from training.loader import batch, micro_batches, n_windows
+from training.optim import lr_factor, make_optimizers, update
 
 torch.set_num_threads(1)
 VOCAB, TOKENS = 32, 1100        # 68 windows of 16

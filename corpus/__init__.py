@@ -1,0 +1,1 @@
+"""From files to clean text: sources, conversion, exact and near-duplicates, what is kept. Behind prepare.py."""

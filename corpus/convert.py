@@ -1,0 +1,132 @@
+"""One file of a corpus -> its tunes in our notation, with all that the later stages need to know of them. Runs in the pool.
+
+    for record in convert((item.name, item.data, 'builtin')): ...
+
+A record is a dict: `file`, `title`, and either `reason` (why it is left out; `notes` lost with it where they could be counted) or
+`text` (what a model reads), `key` (SHA-256 of the canonical notation: titles and file names do not matter), `notes`, `bars`,
+`sketch` (dedupe.py) and `report` (midi.py's figures of the quantisation; None for sources that need none).
+"""
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from fractions import Fraction
+
+from corpus import dedupe
+from music import notation
+from music.midi import read_midi
+from music.notes import UNITS, bar_length, bar_starts
+from music.quantise import MidiError
+from music.tunebook import read_abc
+
+MIN_NOTES, MIN_BARS = 20, 4         # what is shorter is no tune,
+MAX_SILENCE = 0.5                   # nor is what is silent in more than this share of its bars
+MIDI2ABC = ['midi2abc', '-s', '-nb', '-nt', '-noly', '-aul', '16', '-f']
+MIDI2ABC_LIMIT_S = 30
+
+
+def convert(job):
+    """List of records of `job` = (name, path or bytes or None, 'builtin' or 'midi2abc')."""
+    name, data, converter = job
+    if data is None:
+        return [{'file': name, 'reason': 'larger than 16 MB'}]
+    if isinstance(data, str):
+        try:
+            with open(data, 'rb') as f:
+                data = f.read()
+        except OSError as e:
+            return [{'file': name, 'reason': f'cannot be opened: {e.strerror}'}]
+    records = []
+    for i, (title, music, report, reason) in enumerate(read(name, data), 1):
+        file = f'{name}#{i}' if name.lower().endswith('.abc') else name
+        text = None
+        if music is not None and converter == 'midi2abc':
+            text, reason = midi2abc(data)
+        if reason:
+            records.append({'file': file, 'title': title, 'reason': reason, 'notes': 0 if music is None else len(music.notes)})
+        else:
+            records.append({'file': file, 'title': title} | describe(music, report, text))
+    return records
+
+
+def read(name, data):
+    """Yield (title, Music or None, report or None, reason or None) for each tune of a file."""
+    if name.lower().endswith('.abc'):
+        for title, music, reason in read_abc(decoded(data)):
+            yield title, music, None, reason
+        return
+    try:
+        suffix = os.path.splitext(name.lower())[1]
+        music, report = read_musicxml(data, suffix) if suffix in ('.mxl', '.musicxml') else read_midi(data)
+        yield music.title, music, report, None
+    except MidiError as e:
+        yield '', None, None, str(e)
+
+
+def decoded(data):
+    try:
+        return data.decode('utf-8')
+    except UnicodeDecodeError:
+        return data.decode('latin-1')
+
+
+def read_musicxml(data, suffix):
+    """(Music, report) of MusicXML (`suffix` .mxl or .musicxml) through music21 and MIDI, and the pickup, which MIDI has not."""
+    import music21  # slow to import, and few corpora need it
+    import symusic
+    try:
+        with tempfile.NamedTemporaryFile(suffix=suffix) as f:       # music21 unpacks .mxl only from a file of that name
+            f.write(data)
+            f.flush()
+            score = music21.converter.parse(f.name, forceSource=True)
+        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(score).writestr())
+        first = score.parts[0].getElementsByClass(music21.stream.Measure)[0]
+        pickup = int(Fraction(first.duration.quarterLength) * UNITS)
+        numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
+    except Exception as e:                              # music21 raises anything
+        raise MidiError('music21 cannot read it') from e
+    if not 0 < pickup < bar_length(numerator, denominator) or pickup % 3:
+        return read_midi(midi.dumps_midi())
+    thirtyseconds = pickup // 3
+    unit = max(p for p in (1, 2, 4, 8) if thirtyseconds % p == 0)
+    signatures = list(midi.time_signatures)
+    midi.time_signatures = ([symusic.TimeSignature(0, thirtyseconds // unit, 32 // unit),
+                             symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator)] + signatures[1:])
+    music, report = read_midi(midi.dumps_midi())
+    if len(music.meters) > 1 and music.meters[1] == (pickup, numerator, denominator):
+        music.meters = [(0, numerator, denominator)] + music.meters[2:]
+        music.pickup = pickup
+    return music, report
+
+
+def describe(music, report, text=None):
+    """The part of a record that comes from the music. `text` is what a model is to read, if not our notation."""
+    bars = len(bar_starts(music)) - 1
+    canonical = notation.encode(music)
+    silent = canonical.count('Z|\n')
+    for reason, is_so in (('fewer than 20 notes', len(music.notes) < MIN_NOTES), ('fewer than 4 bars', bars < MIN_BARS),
+                          ('mostly silent', silent > MAX_SILENCE * bars)):
+        if is_so:
+            return {'reason': reason, 'notes': len(music.notes)}
+    return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
+            'bars': bars, 'sketch': dedupe.sketch(music), 'report': report}
+
+
+def midi2abc(data):
+    """(text, None) or (None, reason): what Debian's abcmidi makes of MIDI bytes, without titles and comments."""
+    with tempfile.NamedTemporaryFile(suffix='.mid') as f:
+        f.write(data)
+        f.flush()
+        try:
+            run = subprocess.run(MIDI2ABC + [f.name], capture_output=True, timeout=MIDI2ABC_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return None, 'midi2abc: too slow'
+    if run.returncode:
+        return None, 'midi2abc: crash' if run.returncode < 0 else 'midi2abc: error'
+    lines = [line for line in run.stdout.decode('latin-1').splitlines()
+             if not line.startswith(('X:', 'T:')) and (not line.startswith('%') or line.startswith('%%MIDI'))]
+    text = '\n'.join(lines) + '\n'
+    if not re.search(r'^(?!%|[A-Z]:).*[A-Ga-g]', text, re.M):
+        return None, 'midi2abc: no notes'
+    return text, None

@@ -1,0 +1,187 @@
+"""Where music comes from: folders, archives (read as a stream, never unpacked), the bundled books, Lakh by download.
+
+    for item in items('midis.tar.gz'): ...          # an Item a file, in an order that does not change
+"""
+import bz2
+import gzip
+import hashlib
+import importlib.util
+import lzma
+import os
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+from configurator import fail
+from plumbing.progress import Progress
+
+SUFFIXES = ('.mid', '.midi', '.kar', '.rmi', '.abc', '.mxl', '.musicxml')
+ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
+MAX_BYTES = 16 << 20                # a larger file is no piece of music
+
+LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
+LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
+LAKH_PATH = os.path.join('data', 'downloads', 'lmd_full.tar.gz')
+RETRY_S = 3                         # between two attempts to download
+BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))     # the slow ones first
+
+
+@dataclass
+class Item:
+    name: str                       # path inside the source
+    stamp: str                      # changes when the file does
+    data: object                    # path (str), content (bytes), or None for a file over MAX_BYTES
+    fraction: float                 # how much of the source has been read with this file, 0..1
+
+
+def check(source):
+    """Exit with one line if `source` is nothing that can be read."""
+    if source in ('bundled', 'lakh') or os.path.isdir(source):
+        return
+    if not os.path.isfile(source):
+        fail(f"source: there is no {source!r}; it can be 'bundled', 'lakh', a folder, or an archive ({', '.join(ARCHIVES)})")
+    if not source.lower().endswith(ARCHIVES + SUFFIXES):
+        fail(f"source: {source!r} is neither a folder nor music nor an archive ({', '.join(ARCHIVES)})")
+
+
+def items(source):
+    """Iterator of Items. Exits with one line if an archive is damaged or Lakh cannot be downloaded."""
+    if source == 'bundled':
+        return bundled_files()
+    if source == 'lakh':
+        download(LAKH_URL, LAKH_PATH, LAKH_MD5)
+        source = LAKH_PATH
+    if os.path.isdir(source):
+        return folder_files(source)
+    if source.lower().endswith(SUFFIXES):
+        return path_items(os.path.dirname(source), [os.path.basename(source)])
+    return archive_files(source)
+
+
+def is_music(name):
+    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith('.')
+
+
+def path_items(folder, names):
+    for i, name in enumerate(names, 1):
+        path = os.path.join(folder, name)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:                               # removed meanwhile, or a dangling link
+            continue
+        yield Item(name, f'{info.st_size}:{info.st_mtime_ns}', path if info.st_size <= MAX_BYTES else None, i / len(names))
+
+
+def folder_files(folder):
+    """All music under `folder`, by name."""
+    names = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith('.')]
+        names += [os.path.relpath(os.path.join(parent, f), folder) for f in files if is_music(f)]
+    return path_items(folder, sorted(names))
+
+
+def bundled_files():
+    """The tune books and chorales in the music21 package, without importing it."""
+    package = importlib.util.find_spec('music21')
+    corpus = os.path.join(package.submodule_search_locations[0], 'corpus') if package else ''
+    names = [os.path.join(folder, name) for folder, suffix in BUNDLED if os.path.isdir(os.path.join(corpus, folder))
+             for name in sorted(os.listdir(os.path.join(corpus, folder))) if name.endswith(suffix)]
+    if not names:
+        fail('source: the bundled music comes with the music21 package (pip install -r requirements.txt), which is not there')
+    return path_items(corpus, names)
+
+
+def archive_files(path):
+    """Music in a .zip or .tar.*, in its own order. One member at a time is in memory."""
+    try:
+        if path.lower().endswith('.zip'):
+            yield from zip_files(path)
+        else:
+            yield from tar_files(path)
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
+        fail(f'source: archive {path!r} is damaged ({e})')
+
+
+def tar_files(path):
+    size = os.path.getsize(path)
+    unpack = {'tar': lambda raw: raw, 'xz': lzma.open, 'bz2': bz2.open}.get(path.lower().rsplit('.', 1)[1], gzip.open)
+    with open(path, 'rb') as raw, unpack(raw) as stream, tarfile.open(fileobj=stream, mode='r|') as tar:
+        for member in tar:
+            tar.members = []                                    # else tarfile keeps every header it has ever read
+            if member.isfile() and is_music(member.name):
+                data = tar.extractfile(member).read() if member.size <= MAX_BYTES else None
+                yield Item(member.name, stamp(data), data, raw.tell() / size)
+        while stream.read(1 << 20):                             # to its end, where a cut-off archive shows
+            pass
+
+
+def zip_files(path):
+    with zipfile.ZipFile(path) as archive:
+        members = [m for m in archive.infolist() if not m.is_dir() and is_music(m.filename)]
+        for i, member in enumerate(members, 1):
+            if member.flag_bits & 1:
+                fail(f'source: archive {path!r} is encrypted')
+            data = archive.read(member) if member.file_size <= MAX_BYTES else None
+            yield Item(member.filename, stamp(data), data, i / len(members))
+
+
+def stamp(data):
+    return hashlib.sha256(data).hexdigest()[:16] if data is not None else 'large'
+
+
+def download(url, path, md5, attempts=5):
+    """Fetch `url` to `path` unless it is there, going on where an earlier try stopped; exits with one line if that fails.
+
+    The file appears under its name only when it is whole and its md5 is right; until then it is `path`.part.
+    """
+    if os.path.exists(path):
+        return
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    part = path + '.part'
+    for attempt in range(attempts):
+        try:
+            fetch(url, part)
+            break
+        except urllib.error.HTTPError as e:
+            if e.code == 416:                                   # nothing is left to send: the part is whole, or of another file
+                break
+            fail(f'download: {url} answers {e.code} {e.reason}; fetch the file by other means and put it at {path}')
+        except OSError as e:                                    # urllib's URLError, timeouts, resets
+            reason = getattr(e, 'reason', e)
+            if attempt == attempts - 1:
+                fail(f'download: {url} cannot be reached ({reason}); run again to go on, or put the file at {path}')
+            print(f'download: interrupted ({reason}), trying again', flush=True)
+            time.sleep(RETRY_S)
+    digest = hashlib.md5()
+    with open(part, 'rb') as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+        os.fsync(f.fileno())
+    if digest.hexdigest() != md5:
+        os.remove(part)
+        fail(f'download: {url} arrived with md5 {digest.hexdigest()} instead of {md5}; the file was removed, run again')
+    os.replace(part, path)
+
+
+def fetch(url, part):
+    """Append what is missing of `url` to the file `part`. Raises OSError if the connection ends early."""
+    have = os.path.getsize(part) if os.path.exists(part) else 0
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        if answer.status != 206:                                # the server does not resume
+            have = 0
+        length = answer.headers.get('Content-Length')
+        total = have + int(length) if length else None
+        with open(part, 'ab' if have else 'wb') as f, Progress('download', 'MB', 2 ** 20) as progress:
+            got = have
+            while block := answer.read(1 << 18):
+                f.write(block)
+                got += len(block)
+                progress.show(got - have, got / total if total else None)
+    if total is not None and got < total:
+        raise OSError(f'connection closed at {got:,} of {total:,} bytes')

@@ -1,0 +1,242 @@
+"""Notes -> a conventional stand-alone ABC 2.1 file, for people and other programs (abc2midi, abcjs, abcm2ps, music21).
+
+    text = write_abc(music, title='Untitled')       # read_abc of tunebook.py gives the same music back
+
+The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent ones
+rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to further
+voices of the same instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet
+`(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could
+disagree about whether it holds in other octaves.
+"""
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from music.notation import FIFTHS, length_text, spelling
+from music.notation import pitches as pitches_of
+from music.notes import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
+from music.quantise import STRAIGHT
+
+BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
+MAX_LINES = 30                      # voices that abc2midi can hold
+DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
+NAMES = [name.strip() for name in """
+Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2, Harpsichord, Clavinet,
+Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
+Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica, Tango Accordion,
+Acoustic Guitar (nylon), Acoustic Guitar (steel), Electric Guitar (jazz), Electric Guitar (clean), Electric Guitar (muted), Overdriven Guitar,
+Distortion Guitar, Guitar Harmonics, Acoustic Bass, Electric Bass (finger), Electric Bass (pick), Fretless Bass, Slap Bass 1, Slap Bass 2,
+Synth Bass 1, Synth Bass 2, Violin, Viola, Cello, Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani,
+String Ensemble 1, String Ensemble 2, Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs, Synth Voice, Orchestra Hit,
+Trumpet, Trombone, Tuba, Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2,
+Soprano Sax, Alto Sax, Tenor Sax, Baritone Sax, Oboe, English Horn, Bassoon, Clarinet,
+Piccolo, Flute, Recorder, Pan Flute, Blown Bottle, Shakuhachi, Whistle, Ocarina,
+Lead 1 (square), Lead 2 (sawtooth), Lead 3 (calliope), Lead 4 (chiff), Lead 5 (charang), Lead 6 (voice), Lead 7 (fifths), Lead 8 (bass and lead),
+Pad 1 (new age), Pad 2 (warm), Pad 3 (polysynth), Pad 4 (choir), Pad 5 (bowed), Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep),
+FX 1 (rain), FX 2 (soundtrack), FX 3 (crystal), FX 4 (atmosphere), FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi),
+Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle, Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock,
+Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal, Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet,
+Telephone Ring, Helicopter, Applause, Gunshot""".split(',')]                       # General MIDI programs 0-127
+
+
+def write_abc(music, title=''):
+    """Text of the file, ending in a newline."""
+    starts = bar_starts(music)
+    if music.pickup and len(starts) == 2 or len(starts) == 1:
+        starts.append(starts[-1] + bar_length(*music.meters[0][1:]))
+    bars = list(zip(starts, starts[1:]))
+    meters, tempos, keys = ({onset: event for onset, *event in events} for events in (music.meters, music.tempos, music.keys))
+    voices = music.voices or [Voice()]
+    lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
+    only_drums = voices[lines[0][0]].is_drum
+    title = re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%')
+    header = ['X:1', 'T:' + title, 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
+              'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
+              '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
+    channels = channels_of(voices)
+    columns = []
+    for n, (v, notes) in enumerate(lines):
+        voice = voices[v]
+        name = 'Drums' if voice.is_drum else NAMES[voice.program]
+        header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
+        columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
+    body = []
+    for first, last in systems(columns):
+        end = '|]' if last == len(bars) else '|'
+        body += [f'[V:{n + 1}]' + '|'.join(cells[first:last]) + end for n, cells in enumerate(columns)]
+    return '\n'.join(header + body) + '\n'
+
+
+def systems(columns):
+    """Yield (first bar, behind the last bar) of each line of music: as many bars as fit, by the fullest voice, but only a few."""
+    first, width = 0, 0
+    for bar, cells in enumerate(zip(*columns)):
+        size = max(map(len, cells))
+        if bar > first and (width + size > LINE_WIDTH or bar - first == BARS_PER_LINE):
+            yield first, bar
+            first, width = bar, 0
+        width += size
+    yield first, len(columns[0])
+
+
+def layers(music):
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one another. Where
+    abc2midi cannot hold so many lines, those of a voice are folded together; failing that, voices of one instrument share theirs."""
+    lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
+    while len(lines) > MAX_LINES:
+        for v, line in sorted(lines, key=lambda line: len(line[1])):
+            other = min((w for w in lines if w[0] == v and w[1] is not line), key=lambda w: len(w[1]), default=None)
+            if other:
+                break
+        else:
+            kinds = [(voice.program, voice.is_drum) for voice in music.voices]
+            firsts = np.array([kinds.index(kind) for kind in kinds])
+            return [(v, line) for v in dict.fromkeys(firsts.tolist())
+                    for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
+        lines[next(i for i, w in enumerate(lines) if w is other)] = v, fold(line, other[1])
+        lines = [w for w in lines if w[1] is not line]
+    return lines
+
+
+def packed(notes):
+    """Lines of (onset, end, pitches) that hold the notes; each chord goes to the first line that is free."""
+    chords = {}
+    for onset, duration, pitch, _ in notes.tolist():
+        unison = 0
+        while pitch in chords.get((onset, -duration, unison), ()):
+            unison += 1
+        chords.setdefault((onset, -duration, unison), []).append(pitch)
+    lines = []
+    for (onset, minus, _), pitches in sorted(chords.items()):
+        line = next((line for line in lines if line[-1][1] <= onset), None)
+        if line is None:
+            lines.append(line := [])
+        line.append((onset, onset - minus, tuple(sorted(pitches)), ()))
+    return lines
+
+
+def fold(one, other):
+    """Two lines as one, whose chords change wherever a note of either starts or ends; what sounds on is tied."""
+    times = sorted({time for onset, end, *_ in one + other for time in (onset, end)})
+    folded, k = [], [0, 0]
+    for start, end in zip(times, times[1:]):
+        pitches, tied = (), ()
+        for i, line in enumerate((one, other)):
+            k[i] += k[i] < len(line) and line[k[i]][1] <= start
+            if k[i] < len(line) and line[k[i]][0] <= start:
+                _, stop, sounding, ends = line[k[i]]
+                pitches += sounding
+                tied += sounding if stop > end else ends
+        if pitches:
+            folded.append((start, end, tuple(sorted(pitches)), tuple(sorted(tied))))
+    return folded
+
+
+def score(lines):
+    """%%score: the lines of one instrument share a staff."""
+    staves = {}
+    for n, (v, _) in enumerate(lines):
+        staves.setdefault(v, []).append(str(n + 1))
+    return '%%score ' + ' '.join(f'({" ".join(staff)})' if len(staff) > 1 else staff[0] for staff in staves.values())
+
+
+def channels_of(voices):
+    """MIDI channel (1-16) of each voice: voices of one program share one, since there are only sixteen; drums are on 10."""
+    free = [c for c in range(1, 17) if c != 10]
+    taken = {}
+    return [10 if v.is_drum else taken.setdefault(v.program, free[len(taken) % 15]) for v in voices]
+
+
+def column(notes, bars, meters, tempos, keys, in_c):
+    """Texts of all bars of one line of chords."""
+    cells, k, held, fifths, numerator, denominator, carried = [], 0, None, 0, 4, 4, ()
+    for start, end in bars:
+        changes = ''
+        if start in meters:
+            numerator, denominator = meters[start]
+            changes += f'[M:{numerator}/{denominator}]' if start else ''
+        if start in tempos and start:
+            changes += f'[Q:1/4={tempos[start][0]}]'
+        if start in keys:
+            fifths = 0 if in_c else keys[start][0]
+            changes += f'[K:{KEY_NAMES[tuple(keys[start])]}]' if start and not in_c else '[K:C]' if in_c and not start else ''
+        spans = []
+        while held or k < len(notes) and notes[k][0] < end:
+            onset, stop, pitches, tied = held or notes[k]
+            k += held is None
+            held = (end, stop, pitches, tied) if stop > end else None
+            spans.append((onset - start, min(stop, end) - start, pitches, pitches if held else tied))
+            if held:
+                break
+        beat = UNITS * 3 // 2 if denominator == 8 and numerator % 3 == 0 else max(UNITS, 4 * UNITS // denominator)
+        courtesy = tuple(place for place, pitch in carried if pitches_of(fifths).get(place) != pitch)
+        cells.append(changes + bar_text(tuple(spans), end - start, fifths, beat, courtesy))
+        tied = spans[-1][3] if spans and spans[-1][1] == end - start else ()
+        carried = [(spelling(fifths)[pitch].lstrip('^_='), pitch) for pitch in tied]
+    return cells
+
+
+@lru_cache(maxsize=100_000)
+def bar_text(spans, length, fifths, beat, courtesy):
+    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands
+    at each `beat`. On the places of `courtesy` (letter and octave, as in "c'") a tie brings another pitch into the bar than the key
+    signature says: the first note there gets its accidental in any case."""
+    pieces, at = [], 0
+    for start, end, pitches, tied in spans + ((length, length, (), ()),):
+        if start > at:
+            pieces += cut(at, start, (), ())
+        if end > start:
+            pieces += cut(start, end, pitches, tied)
+        at = end
+    text, held, i = '', dict.fromkeys(courtesy), 0
+    while i < len(pieces):
+        j = i
+        while pieces[j][1] % STRAIGHT and j + 1 < len(pieces):
+            j += 1
+        tuplet = j > i or pieces[i][1] % STRAIGHT
+        elements = [element for piece in pieces[i:j + 1] for element in drawable(*piece, tuplet)]
+        text += ' ' if i and pieces[i][0] % beat == 0 else ''
+        text += f'(3:2:{len(elements)}' if tuplet else ''
+        for size, pitches, tied in elements:
+            some = len(tied) < len(pitches)                                  # else the tie follows the chord
+            notes = ''.join(spelled(pitch, fifths, held) + ('-' if some and pitch in tied else '') for pitch in pitches)
+            text += (f'[{notes}]' if len(pitches) > 1 else notes or 'z') + length_text(size) + ('-' if tied and not some else '')
+        i = j + 1
+    return text
+
+
+def cut(start, end, pitches, tied):
+    """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that the tuplet stays within its beat."""
+    points = {start, end}
+    if start % STRAIGHT:
+        beat = start + -start % UNITS
+        points.add(beat if pitches and beat - start in DRAWABLE else start + -start % (UNITS // 2))
+    if end % STRAIGHT:
+        beat = end - end % UNITS
+        points.add(beat if pitches and end - beat in DRAWABLE else end - end % (UNITS // 2))
+    points = sorted(p for p in points if start <= p <= end)
+    return [(a, b, pitches, tied if b == end else pitches) for a, b in zip(points, points[1:])]
+
+
+def drawable(start, end, pitches, tied, tuplet):
+    """Elements (length in units as written, pitches, tied) of a piece, in lengths that one note with dots can have."""
+    left, elements = (end - start) * (1 if tuplet else 2) // (1 if tuplet else 3), []         # in 64ths
+    while left:
+        size = max(d for d in DRAWABLE if d <= left)
+        left -= size
+        elements.append((Fraction(3 * size, 2), pitches, pitches if left else tied))
+    return elements
+
+
+def spelled(pitch, fifths, held):
+    """Note text in the key. `held`: accidentals since the barline, by letter and by place; a mark is left out only if both agree."""
+    text = spelling(fifths)[pitch]
+    place = text.lstrip('^_=')
+    letter = place[0].upper()
+    natural = (fifths + 6 - FIFTHS.index(letter)) // 7                    # what the key signature does to this letter
+    alter = {'^': 1, '_': -1, '=': 0, '': natural}[text[:len(text) - len(place)]]
+    silent = held.get((letter, 'all'), natural) == alter == held.get(place, natural)
+    held[letter, 'all'] = held[place] = alter
+    return place if silent else {1: '^', -1: '_', 0: '='}[alter] + place

@@ -1,0 +1,288 @@
+"""Musical statistics of notes: what can be measured on a tune, and how far two sets of tunes agree.
+
+    statistics(music)                    # {'pitch_class_entropy': 2.58, 'polyphony': 1.0, ...}, None where undefined
+    overlap(values_a, values_b)          # shared area of two distributions, 0 to 1
+    longest_runs(train, tunes)           # longest passage of each tune that stands in train too, in any key
+
+Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A statistic
+that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
+"""
+import re
+
+import numpy as np
+
+from music.notation import NotationError, decode
+from music.notes import UNITS, bar_starts
+
+SIXTEENTH = UNITS // 4
+MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)        # a natural minor scale has the notes of the major scale three semitones above
+
+NAMES = {                                   # statistic -> what it is, for people; `compare` keeps to this order
+    'notes': 'notes',
+    'bars': 'bars',
+    'pitch_class_entropy': 'pitch-class entropy (bits)',
+    'pitch_range': 'pitch range (semitones)',
+    'scale_consistency': 'scale consistency',
+    'polyphony': 'polyphony',
+    'notes_per_quarter': 'notes per quarter',
+    'notes_per_second': 'notes per second',
+    'notes_per_cell': 'notes per sounding bar and voice',
+    'rest_share': 'share of time in silence',
+    'empty_bar_share': 'share of empty bars',
+    'groove_consistency': 'groove consistency',
+    'groove_jaccard': 'groove, Jaccard',
+    'syncopation': 'syncopation per bar',
+    'ioi_entropy': 'inter-onset entropy (bits)',
+    'npvi': 'nPVI',
+}
+
+
+def statistics(music):
+    """Dict of all of NAMES for one Music; None where undefined: pitch statistics of drums alone, everything of no notes."""
+    stats = dict.fromkeys(NAMES)
+    stats['notes'], stats['bars'] = len(music.notes), len(bar_starts(music)) - 1
+    if not len(music.notes):
+        return stats
+    onset, duration, pitch, voice = music.notes.T
+    starts = np.array(bar_starts(music))
+
+    pitched = music.notes[~np.array([v.is_drum for v in music.voices])[voice]]
+    if len(pitched):
+        stats['pitch_class_entropy'] = entropy(np.bincount(pitched[:, 2] % 12))
+        stats['pitch_range'] = int(np.ptp(pitched[:, 2]))
+        stats['scale_consistency'] = scale_consistency(pitched[:, 2])
+        stats['polyphony'] = polyphony(pitched)
+
+    stats['notes_per_quarter'] = len(onset) / (starts[-1] / UNITS)
+    stats['notes_per_second'] = len(onset) / seconds(music, starts[-1])
+    first_bar = np.searchsorted(starts, onset, 'right') - 1
+    stats['notes_per_cell'] = len(onset) / len(np.unique(first_bar * len(music.voices) + voice))
+    count, time = sounding(music.notes)
+    stats['rest_share'] = 1 - time[count > 0].sum() / starts[-1]
+    last_bar = np.searchsorted(starts, onset + duration, 'left') - 1
+    rising = np.zeros(len(starts), int)
+    np.add.at(rising, first_bar, 1)
+    np.add.at(rising, last_bar + 1, -1)
+    stats['empty_bar_share'] = float((np.cumsum(rising)[:-1] == 0).mean())
+    stats['groove_consistency'], stats['groove_jaccard'] = groove(onset, starts)
+
+    lines = [np.unique(onset[voice == v]) for v in np.unique(voice)]         # onsets of each voice, chords as one
+    cells = sum(len(np.unique(np.searchsorted(starts, line, 'right'))) for line in lines)
+    stats['syncopation'] = sum(syncopation(line, starts, meter_at(music, starts)) for line in lines) / cells
+    intervals = [np.diff(line) for line in lines]
+    pooled = np.concatenate(intervals)
+    if len(pooled):
+        stats['ioi_entropy'] = entropy(np.unique(pooled, return_counts=True)[1])
+    contrasts = np.concatenate([2 * np.abs(np.diff(d)) / (d[1:] + d[:-1]) for d in intervals])
+    if len(contrasts):
+        stats['npvi'] = float(100 * contrasts.mean())
+    return {name: value if value is None or isinstance(value, int) else float(value) for name, value in stats.items()}
+
+
+def entropy(counts):
+    """-sum p log2 p, in bits."""
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log2(p)).sum() + 0.0)
+
+
+def scale_consistency(pitch):
+    """Largest share of the notes that fall in one of the 24 major and natural minor scales."""
+    counts = np.bincount(pitch % 12, minlength=12)
+    return max(counts[[(tonic + step) % 12 for step in MAJOR_SCALE]].sum() for tonic in range(12)) / len(pitch)
+
+
+def sounding(notes):
+    """(number of different pitches, time) of each stretch between two moments at which a note begins or ends."""
+    times, at = np.unique(np.concatenate([notes[:, 0], notes[:, 0] + notes[:, 1]]), return_inverse=True)
+    changes = np.zeros((len(times), 128), np.int32)
+    np.add.at(changes, (at[:len(notes)], notes[:, 2]), 1)
+    np.add.at(changes, (at[len(notes):], notes[:, 2]), -1)
+    return (np.cumsum(changes, axis=0)[:-1] > 0).sum(axis=1), np.diff(times)
+
+
+def polyphony(notes):
+    """Mean number of pitches that sound, over the time in which one does."""
+    count, time = sounding(notes)
+    return (count * time).sum() / time[count > 0].sum()
+
+
+def seconds(music, end):
+    """Duration of the first `end` units under the music's tempos."""
+    total, times = 0.0, [onset for onset, _ in music.tempos[1:]] + [end]
+    for (onset, tempo), until in zip(music.tempos, times):
+        total += max(0, min(until, end) - onset) / UNITS * 60 / tempo
+    return total
+
+
+def groove(onset, starts):
+    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars, on a grid of
+    sixteenths (Wu and Yang, ISMIR 2020). Only bars of equal length are compared. The first is near 1 for all sparse
+    music, hence the second, which looks at steps with an onset alone."""
+    steps = [set() for _ in starts[:-1]]
+    for bar, at in zip(np.searchsorted(starts, onset, 'right') - 1, onset):
+        steps[bar].add(int(at - starts[bar]) // SIXTEENTH)
+    lengths = np.diff(starts)
+    distances, indices = [], []
+    for a, b, length, following in zip(steps, steps[1:], lengths, lengths[1:]):
+        if length == following:
+            distances.append(len(a ^ b) / -(-length // SIXTEENTH))
+            if a | b:
+                indices.append(len(a & b) / len(a | b))
+    return (1 - np.mean(distances) if distances else None), (np.mean(indices) if indices else None)
+
+
+def meter_at(music, starts):
+    """(numerator, denominator) of each bar."""
+    at = np.searchsorted([onset for onset, *_ in music.meters], starts[:-1], 'right') - 1
+    return [music.meters[i][1:] for i in at]
+
+
+def metrical_weights(numerator, denominator):
+    """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, down to sixteenths and what is finer.
+
+    In 4/4: 0, half bar -1, quarters -2, eighths -3, sixteenths -4 (Longuet-Higgins and Lee, 1984). Compound meters divide
+    into dotted beats; otherwise an even number of beats is halved.
+    """
+    length = 4 * UNITS * numerator // denominator
+    compound = denominator >= 8 and numerator % 3 == 0 and numerator > 3
+    beat = 4 * UNITS // denominator * (3 if compound else 1)
+    spans, span = [length], length
+    while span % (2 * beat) == 0 and span > beat:
+        span //= 2
+        spans.append(span)
+    if span != beat:
+        spans.append(beat)
+    if compound:
+        spans.append(beat // 3)
+    while spans[-1] % (2 * SIXTEENTH) == 0:
+        spans.append(spans[-1] // 2)
+    weights = np.full(length, -len(spans))
+    for level, span in reversed(list(enumerate(spans))):
+        weights[::span] = -level
+    return weights
+
+
+def syncopation(onsets, starts, meters):
+    """Sum over the notes of one voice of how much stronger the strongest beat is that passes before the next note begins, if it
+    is stronger than the note's own (Longuet-Higgins and Lee). The last note has no next one, and counts nothing."""
+    weight_T = np.concatenate([metrical_weights(*meter)[-(b - a):] for meter, a, b in zip(meters, starts, starts[1:])])
+    total = 0
+    for at, following in zip(onsets, onsets[1:]):
+        if following > at + 1:
+            total += max(0, int(weight_T[at + 1:following].max()) - int(weight_T[at]))
+    return total
+
+
+def exact_bars(text):
+    """(bars that fill their meter, all bars) of a text in the notation that may hold mistakes: each line is read on its own."""
+    lines = text.splitlines()
+    n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
+    header, bars, good = lines[:n_header], lines[n_header:], 0
+    for i, line in enumerate(bars):
+        try:
+            good += decode('\n'.join(header + ['Z|'] * (i > 0) + [line])).pickup == 0 or i == 0
+        except NotationError:
+            pass
+        for field in re.findall(r'\[([MQK]:[^]]*)\]', line):
+            header = [field if old[:2] == field[:2] else old for old in header]
+    return good, len(bars)
+
+
+# -------------------------------------------------------------------------------------------------------- sets of tunes
+
+def overlap(a, b, points=1000):
+    """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
+
+    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of the same size.
+    Where a list is narrower than a hundredth of all, the other is smoothed no more than that either: an atom stays an atom.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    spread = np.ptp(np.concatenate([a, b]))
+    if spread == 0:
+        return 1.0
+    widths = [x.std(ddof=1) * len(x) ** -0.2 if len(x) > 1 else 0.0 for x in (a, b)]
+    widths = widths if min(widths) > spread / 100 else [spread / 100] * 2
+    low, high = min(a.min(), b.min()) - 4 * max(widths), max(a.max(), b.max()) + 4 * max(widths)
+    grid = np.linspace(low, high, points)
+    densities = []
+    for x, width in zip((a, b), widths):
+        values, counts = np.unique(x, return_counts=True)
+        density = (counts[:, None] * np.exp(-0.5 * ((grid - values[:, None]) / width) ** 2)).sum(axis=0)
+        densities.append(density / density.sum())
+    return float(np.minimum(*densities).sum())
+
+
+def compare(samples, held_out, seed=0, rounds=20):
+    """Samples against held-out tunes, both lists of `statistics`: for each name a dict of
+
+    samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many held-out
+    tunes; baseline: overlap of two sets of held-out tunes of that size; n: that size. Overlaps are means over `rounds` draws.
+    """
+    rng = np.random.default_rng(seed)
+    table = {}
+    for name in NAMES:
+        ours = np.array([s[name] for s in samples if s[name] is not None], float)
+        theirs = np.array([s[name] for s in held_out if s[name] is not None], float)
+        row = table[name] = {'samples': None, 'held_out': None, 'overlap': None, 'baseline': None, 'n': 0,
+                             'samples_undefined': len(samples) - len(ours), 'held_out_undefined': len(held_out) - len(theirs)}
+        row['samples'] = float(np.median(ours)) if len(ours) else None
+        row['held_out'] = float(np.median(theirs)) if len(theirs) else None
+        row['n'] = n = min(len(ours), len(theirs) // 2)
+        if n < 2:
+            continue
+        overlaps, baselines = [], []
+        for _ in range(rounds):
+            shuffled = rng.permutation(theirs)
+            overlaps.append(overlap(rng.permutation(ours)[:n], shuffled[:n]))
+            baselines.append(overlap(shuffled[n:2 * n], shuffled[:n]))
+        row['overlap'], row['baseline'] = float(np.mean(overlaps)), float(np.mean(baselines))
+    return table
+
+
+def intervals(music):
+    """List of arrays, one a voice: each note as a number made of its step in pitch and in time from the note before it."""
+    lines = []
+    for v in np.unique(music.notes[:, 3]):
+        notes = music.notes[music.notes[:, 3] == v].astype(np.int64)
+        steps = np.diff(notes[:, [0, 2]], axis=0)
+        lines.append(steps[:, 0] * 256 + steps[:, 1] + 128)
+    return lines
+
+
+def longest_runs(train, tunes):
+    """For each tune the longest run of notes that stands in `train` too, in any key: number of (pitch step, time step) pairs.
+
+    train: list of Music; tunes: list of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990); the
+    longest match of a suffix of a tune is with the train suffix next to it, before or after.
+    """
+    known = {line.tobytes(): line for music in train for line in intervals(music)}          # a transposed copy is no other line
+    lines = [(-1, line) for line in known.values()]
+    lines += [(i, line) for i, music in enumerate(tunes) for line in intervals(music)]
+    if not lines:
+        return [0] * len(tunes)
+    # Each line ends in a number of its own, so that no match reaches over it.
+    text = np.concatenate([np.append(line, -1 - k) for k, (_, line) in enumerate(lines)])
+    owner = np.repeat([i for i, _ in lines], [len(line) + 1 for _, line in lines])
+    n, ranks = len(text), [np.unique(text, return_inverse=True)[1]]
+    while ranks[-1].max() < n - 1:                                           # ranks[j]: order by the first 2**j numbers
+        after = np.full(n, -1)
+        step = 1 << len(ranks) - 1
+        after[:-step] = ranks[-1][step:]
+        ranks.append(np.unique(ranks[-1] * (n + 1) + after + 1, return_inverse=True)[1])
+    order = np.argsort(ranks[-1])
+    is_train = owner[order] < 0
+    before = np.maximum.accumulate(np.where(is_train, np.arange(n), -1))
+    behind = np.minimum.accumulate(np.where(is_train, np.arange(n), n)[::-1])[::-1]
+    longest = np.zeros(len(tunes), int)
+    rows = np.flatnonzero(~is_train)
+    for neighbour in (before[rows], behind[rows]):
+        found = (neighbour >= 0) & (neighbour < n)
+        i, j = order[rows[found]], order[neighbour[found]]
+        who, length = owner[i], np.zeros(len(i), int)
+        for level in range(len(ranks) - 1, -1, -1):
+            same = (i < n) & (j < n)
+            same[same] = ranks[level][i[same]] == ranks[level][j[same]]
+            length += same << level
+            i, j = i + (same << level), j + (same << level)
+        np.maximum.at(longest, who, length)
+    return longest.tolist()

@@ -1,0 +1,238 @@
+"""Raw notes of a MIDI file -> notes on a grid, in bars, with a key: one separate step, and a measured one.
+
+Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units where both
+would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of its grid. Onsets move
+by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields that can be summed over files.
+bench/codec.py measures it on a folder.
+"""
+import numpy as np
+
+from music.notes import MAX_BAR, UNITS, Music, bar_length
+
+STRAIGHT, TRIPLET = 3, 4    # steps of the two grids, in units
+MAX_BARS = 10_000           # a longer file is a broken one: a stray event at an absurd time
+
+
+class MidiError(ValueError):
+    """A file that is not music we can read; str(e) is the named reason under which it is counted."""
+
+
+def quantise(raw, close_gaps=True):
+    """(Music, report) of raw notes (see raw_notes): the grid, notated durations, bars, tempos and key. Raises MidiError.
+
+    close_gaps=False keeps the gate times: durations are then only rounded to the grid.
+    """
+    onset, duration, pitch, voice = (np.asarray(raw[k]) for k in ('onset', 'duration', 'pitch', 'voice'))
+    meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
+    n_voices = len(raw['voices'])
+    start, stop, moved = snap(onset, onset + duration, pitch, voice, n_voices, starts)
+    is_drum = np.array([v.is_drum for v in raw['voices']])
+
+    # Unisons: of notes at one onset the longest stays, then a note ends where the next one of its pitch begins.
+    order = np.lexsort((-stop, start, pitch, voice))
+    start, stop, pitch, voice, before = start[order], stop[order], pitch[order], voice[order], duration[order]
+    same_line = (np.diff(voice, append=-1) == 0) & (np.diff(pitch, append=-1) == 0)
+    merged = np.roll(same_line & (np.diff(start, append=-1) == 0), 1)
+    start, stop, pitch, voice, before = (x[~merged] for x in (start, stop, pitch, voice, before))
+    same_line = (np.diff(voice, append=-1) == 0) & (np.diff(pitch, append=-1) == 0)
+    stop = np.where(same_line, np.minimum(stop, np.roll(start, -1)), stop)
+
+    order = np.lexsort((pitch, start, voice))
+    start, stop, pitch, voice, before = (x[order] for x in (start, stop, pitch, voice, before))
+    if close_gaps:
+        stop = notated_ends(start, stop, voice, is_drum[voice], starts)
+    report = {'notes': len(onset), 'merged_unisons': int(merged.sum()), 'onset_error': float(np.abs(moved).sum() / UNITS),
+              'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
+              'duration': float(before.sum() / UNITS), 'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
+
+    # Whole bars of silence before the first note go; then events are put on barlines.
+    shift = int(starts[np.searchsorted(starts, start.min(), 'right') - 1])
+    report['shift'] = shift
+    starts = starts[starts >= shift] - shift
+    start, stop = start - shift, stop - shift
+    starts = starts[:np.searchsorted(starts, stop.max(), 'left') + 1]
+    meters = since_shift(meters, shift, starts[-1])
+    tempos = bar_tempos([(t - shift, q) for t, q in raw['tempos']], starts)
+    keys, estimated = fitting_keys([(t - shift, s, m) for t, s, m in raw['keys']], starts, start, pitch, ~is_drum[voice])
+    report['key_estimated'] = int(estimated)
+
+    # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
+    mean = np.bincount(voice, pitch, n_voices) / np.maximum(np.bincount(voice, minlength=n_voices), 1)
+    used = sorted(np.unique(voice).tolist(), key=lambda v: (raw['voices'][v].is_drum, raw['voices'][v].program, -mean[v]))
+    rank = np.zeros(n_voices, np.int64)
+    rank[used] = np.arange(len(used))
+    notes = np.stack([start, stop - start, pitch, rank[voice]], 1).astype(np.int32)
+    notes = notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
+    return Music(notes, [raw['voices'][v] for v in used], meters, tempos, keys), report
+
+
+def lay_bars(events, end):
+    """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator).
+
+    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter of its
+    own. Meters that the grid cannot hold (denominators over 32) are ignored. MidiError if there are too many bars.
+    """
+    meters, starts, current = [], [0], (4, 4)
+
+    def fill(until):
+        length = bar_length(*current)
+        if until > MAX_BARS * 4 * UNITS or (until - starts[-1]) / length > MAX_BARS:
+            raise MidiError(f'longer than {MAX_BARS} bars')
+        if not meters or meters[-1][1:] != current:
+            meters.append((starts[-1], *current))
+        starts.extend(range(starts[-1] + length, int(until) + 1, length))
+
+    for time, numerator, denominator in sorted(events):
+        if denominator not in (1, 2, 4, 8, 16, 32) or not 0 < bar_length(numerator, denominator) <= MAX_BAR:
+            continue
+        time = min(time, end)
+        length = bar_length(*current)
+        rest = (time - starts[-1]) % length
+        if rest < UNITS / 2:
+            time -= rest
+        elif length - rest < UNITS / 2:
+            time += length - rest
+        time = max(STRAIGHT * round(time / STRAIGHT), starts[-1])
+        if time > starts[-1]:
+            fill(time)
+            if time > starts[-1]:                                             # a short bar of its own meter
+                short = (time - starts[-1]) // STRAIGHT
+                power = max(p for p in (1, 2, 4, 8) if short % p == 0)
+                current = short // power, 32 // power
+                fill(time)
+        current = numerator, denominator
+    length = bar_length(*current)
+    fill(end + 2 * length)
+    return meters, np.array(starts)
+
+
+def snap(onset, end, pitch, voice, n_voices, starts):
+    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat. Beats are quarters from the barline."""
+    def beats(time):
+        """(id of voice and beat, start of the beat, its length, time since then): a bar's last beat may be short."""
+        bar = np.searchsorted(starts, time, 'right') - 1
+        floor = starts[bar] + ((time - starts[bar]) // UNITS).astype(np.int64) * UNITS
+        return floor // STRAIGHT * n_voices + voice, floor, np.minimum(starts[bar + 1] - floor, UNITS), time - floor
+
+    def on_grid(time):
+        """(time on the grid, step of that grid)."""
+        ids, floor, size, phase = beats(time)
+        found = np.minimum(np.searchsorted(grids, ids), len(grids) - 1)
+        step = np.where(grids[found] == ids, steps[found], STRAIGHT)
+        step = np.where((step == TRIPLET) & (size % (UNITS // 2) != 0), STRAIGHT, step)
+        return floor + (step * np.rint(phase / step)).astype(np.int64), step
+
+    ids, _, _, phase = beats(onset)
+    grids, group = np.unique(ids, return_inverse=True)
+    odd = np.rint(phase / STRAIGHT) % 2                                       # off-beat 32nds are rarer than triplets: a unit dearer
+    error = {step: np.bincount(group, np.abs(phase - step * np.rint(phase / step))) for step in (STRAIGHT, TRIPLET)}
+    steps = np.where(error[TRIPLET] + 0.25 < error[STRAIGHT] + np.bincount(group, odd), TRIPLET, STRAIGHT)
+    start, _ = on_grid(onset)
+
+    order = np.lexsort((onset, pitch, voice))
+    near = lambda x: np.diff(x[order]) == 0
+    apart = (np.diff(onset[order]) >= 0.5) & (np.diff(np.rint(onset[order])) > 0)
+    collide = near(voice) & near(pitch) & near(start) & apart                 # and whole units would keep them apart
+    if collide.any():
+        steps[group[order[1:][collide]]] = steps[group[order[:-1][collide]]] = 1
+        start, _ = on_grid(onset)
+    stop, _ = on_grid(end)
+    return start, np.maximum(stop, start + on_grid(start)[1]), start - onset
+
+
+def notated_ends(start, stop, voice, is_drum, starts):
+    """Ends as a musician would write them, for notes sorted by voice and onset.
+
+    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note; one
+    before the next beat, if it is at most a 16th and a third of the note. A note that runs into the next onset by at most a 32nd
+    ends there. A drum stroke lasts to the next onset or the next beat.
+    """
+    new = (np.diff(voice, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0)
+    first = np.flatnonzero(new)
+    following = np.where(np.diff(voice[first], append=-1) == 0, np.roll(start[first], -1), np.iinfo(np.int32).max)
+    following = following[np.cumsum(new) - 1]
+    gap = following - stop
+    short = (gap <= UNITS // 4) | ((gap <= UNITS // 2) & (gap <= stop - start))
+    runs_on = (gap < 0) & (gap >= -STRAIGHT) & (following - start > -gap)
+    stop = np.where((short & (gap >= 0)) | runs_on, following, stop)
+    to_beat = next_beat(stop - 1, starts) - stop
+    stop = stop + np.where((to_beat <= UNITS // 4) & (3 * to_beat <= stop - start) & (stop + to_beat <= following), to_beat, 0)
+    return np.where(is_drum, np.minimum(following, next_beat(start, starts)), stop)
+
+
+def next_beat(time, starts):
+    """First beat after each time: quarters from the barline, or the next barline."""
+    bar = np.searchsorted(starts, time, 'right') - 1
+    return np.minimum(time + UNITS - (time - starts[bar]) % UNITS, starts[bar + 1])
+
+
+def since_shift(events, shift, end):
+    """Events moved by -shift: those before 0 leave only the last at 0, those at or after `end` go."""
+    out = []
+    for time, *event in events:
+        time = max(time - shift, 0)
+        if out and out[-1][0] == time:
+            out.pop()
+        if time < end and (not out or out[-1][1:] != tuple(event)):
+            out.append((time, *event))
+    return out
+
+
+def bar_tempos(events, starts):
+    """Tempo changes at barlines: each bar's mean tempo (quarters per minute), where it differs by 5% from the one in force."""
+    events = sorted((max(t, 0), q) for t, q in events)
+    if not events or events[0][0] > starts[1] / 2:
+        events.insert(0, (0, 120.0))
+    times, values = np.array(events, float).T
+    times[0] = 0
+    seconds = np.concatenate([[0], np.cumsum(np.diff(times) / values[:-1])])  # in units per (quarter per minute)
+    i = np.searchsorted(times, starts, 'right') - 1
+    spent = np.diff(seconds[i] + (starts - times[i]) / values[i])
+    mean = np.clip(np.rint(np.diff(starts) / np.maximum(spent, 1e-9)), 1, 9999).astype(int).tolist()
+    tempos = [(0, mean[0])]
+    for start, tempo in zip(starts.tolist(), mean):
+        if abs(tempo / tempos[-1][1] - 1) >= 0.05:
+            tempos.append((start, tempo))
+    return tempos
+
+
+MAJOR_SCALE = np.zeros(12)
+MAJOR_SCALE[[0, 2, 4, 5, 7, 9, 11]] = 1
+# Probe-tone ratings of Krumhansl & Kessler (1982), major and minor on C.
+PROFILES = np.array([[6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
+                     [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]])
+ROTATED = np.array([np.roll(profile, tonic) for profile in PROFILES for tonic in range(12)])
+ROTATED = (ROTATED - ROTATED.mean(1, keepdims=True)) / ROTATED.std(1, keepdims=True)
+SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps % 12) for sharps in range(-7, 8)])     # row: sharps + 7
+
+
+def fitting_keys(events, starts, onset, pitch, is_pitched):
+    """(keys at barlines, estimated?). The file's keys stay if each fits its notes: within 2% of the notes of the best scale.
+
+    Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler.
+    """
+    onset, pitch_class = onset[is_pitched], pitch[is_pitched] % 12
+    keys = []
+    for time, sharps, mode in sorted(events, key=lambda e: e[0]):
+        if -7 <= sharps <= 7:
+            at = int(starts[np.argmin(np.abs(starts - max(time, 0)))])
+            if keys and keys[-1][0] == at:
+                keys.pop()
+            if at < starts[-1] and (not keys or keys[-1][1:] != (sharps, mode)):
+                keys.append((at, sharps, mode))
+    if not len(onset):
+        return [(0, 0, 'major')], False
+    if keys:
+        keys[0] = (0, *keys[0][1:])
+        bounds = [k[0] for k in keys] + [np.iinfo(np.int32).max]
+        for (begin, sharps, _), end in zip(keys, bounds[1:]):
+            counts = np.bincount(pitch_class[(onset >= begin) & (onset < end)], minlength=12)
+            inside = SCALES @ counts
+            if inside[sharps + 7] < inside.max() - 0.02 * counts.sum():
+                break
+        else:
+            return keys, False
+    counts = np.bincount(pitch_class, minlength=12).astype(float)
+    mode, tonic = divmod(int(np.argmax(ROTATED @ (counts - counts.mean()))), 12)
+    sharps = (7 * (tonic + 3 * mode) + 5) % 12 - 5                            # relative major, on the line of fifths from -5 to 6
+    return [(0, sharps, 'minor' if mode else 'major')], True

@@ -1,0 +1,1 @@
+"""Drawing tunes, keeping them in the notation, and the page to listen to them. Behind sample.py."""

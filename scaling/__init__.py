@@ -1,0 +1,1 @@
+"""Runs, laws, pictures, report. Behind fit_scaling.py."""

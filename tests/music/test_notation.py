@@ -1,0 +1,151 @@
+"""notation.py: what is encoded is decoded, for any music; what is not in the notation is refused with line and reason."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import ROOT
+from music.notation import LENGTH, UNITS_OF, NotationError, decode, encode, pitches, spelling, without_overlaps
+from music.notes import KEYS, Music, Voice, bar_length, bar_starts
+
+
+@st.composite
+def pieces(draw):
+    """Any music: overlaps, chords, ties over barlines, silent bars, pickups, meter, tempo and key changes on barlines."""
+    n_voices = draw(st.sampled_from([1, 1, 2, 3, 100]))
+    voices = [Voice(draw(st.integers(0, 127)), draw(st.booleans())) for _ in range(min(n_voices, 4))] * (-(-n_voices // 4))
+    spans = draw(st.lists(st.tuples(st.integers(0, 600), st.integers(1, 250), st.integers(0, 127), st.integers(0, n_voices - 1)),
+                          min_size=1, max_size=40))
+    notes = without_overlaps([(onset, onset + units, pitch, voice) for onset, units, pitch, voice in spans])
+    meter = st.sampled_from([(4, 4), (3, 4), (6, 8), (7, 8), (2, 2), (5, 16), (3, 32), (1, 1)])
+    first = draw(meter)
+    music = Music(notes, voices[:n_voices], [(0, *first)], [(0, draw(st.integers(1, 9999)))], [(0, *draw(st.sampled_from(list(KEYS.values()))))])
+    end = int((notes[:, 0] + notes[:, 1]).max())
+    sounding = notes[:, 0].min()
+    if draw(st.booleans()) and sounding < 90 and bar_length(*first) > 1:
+        music.pickup = draw(st.integers(1, bar_length(*first) - 1))
+        if sounding >= music.pickup:                                          # a silent pickup cannot be told from a silent bar
+            music.pickup = 0
+    for events, kind in ((music.meters, meter), (music.tempos, st.integers(1, 9999).map(lambda q: (q,))),
+                         (music.keys, st.sampled_from(list(KEYS.values())))):
+        bars = bar_starts(music, end)[1:-1]
+        for bar in sorted(draw(st.lists(st.integers(0, max(len(bars) - 1, 0)), max_size=3, unique=True))):
+            bars = bar_starts(music, end)[1:-1]                               # a new meter moves the later barlines
+            if bar < len(bars) and bars[bar] > events[-1][0]:
+                events.append((bars[bar], *draw(kind)))
+    return music
+
+
+def same(a, b):
+    return (np.array_equal(a.notes, b.notes) and (a.voices, a.meters, a.tempos, a.keys, a.pickup)
+            == (b.voices, b.meters, b.tempos, b.keys, b.pickup))
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces())
+def test_codec_identity_for_any_music(music):
+    valid = {start: True for start in bar_starts(music)}
+    music.tempos = [e for e in music.tempos if e[0] in valid]                 # drawn before a meter change moved the barlines
+    music.keys = [e for e in music.keys if e[0] in valid]
+    text = encode(music)
+    assert same(decode(text), music), text
+    assert encode(decode(text)) == text
+
+
+@pytest.mark.parametrize('key', KEYS)
+def test_every_key_spells_every_pitch_once_and_reads_it_back(key):
+    sharps, mode = KEYS[key]
+    assert len(set(spelling(sharps))) == 128 and all(pitches(sharps)[text] == pitch for pitch, text in enumerate(spelling(sharps)))
+    notes = np.array([[12 * i, 12, pitch, 0] for i, pitch in enumerate(range(128))], np.int32)
+    music = Music(notes, [Voice()], keys=[(0, sharps, mode)])
+    assert same(decode(encode(music)), music)
+
+
+def test_the_scale_of_a_key_needs_no_accidentals():
+    for name, tonic in (('Eb', 63), ('F#', 66), ('Cb', 59), ('C#', 61)):
+        assert not any(c in '_^=' for step in (0, 2, 4, 5, 7, 9, 11) for c in spelling(KEYS[name][0])[tonic + step])
+
+
+def test_spelling_agrees_with_music21():
+    from music21 import abcFormat, key
+    for name, (sharps, mode) in KEYS.items():
+        signature = key.KeySignature(sharps)
+        altered = {p.step: p.alter for p in signature.alteredPitches}
+        for pitch in (60, 61, 66, 70, 71, 72, 85):
+            text = spelling(sharps)[pitch]
+            mark, body = (text[0], text[1:]) if text[0] in '_=^' else ('', text)
+            note = abcFormat.ABCNote(mark + body)
+            note.activeKeySignature = None
+            name_, accidental_ok = note.getPitchName(mark + body)
+            from music21 import pitch as m21pitch
+            p = m21pitch.Pitch(name_)
+            if not mark:
+                p.accidental = altered.get(body[0].upper(), 0)
+            assert p.midi == pitch, (name, text)
+
+
+def test_the_docstring_examples():
+    text = 'L:1/8\nM:4/4\nQ:1/4=120\nK:Em\nV:1 program=0\nV:2 drums=8\n[V:1]G2A/2B/2c[EGB]4|[V:2]C,,4z4|\nZ|\n[M:3/4][K:G][V:1]F6-|\n[V:1]F2z4|\n'
+    music = decode(text)
+    assert encode(music) == text
+    assert music.notes.tolist()[:2] == [[0, 24, 67, 0], [0, 48, 36, 1]]
+    assert music.notes.tolist()[-1] == [192, 96, 66, 0]
+    assert music.voices == [Voice(0), Voice(8, True)] and music.meters == [(0, 4, 4), (192, 3, 4)]
+
+
+def test_a_chord_advances_by_its_first_member():
+    head = 'L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n'
+    music = decode(head + '[V:1][zG4c7]E[C2E4]z4|\n')
+    assert [n[:3] for n in music.notes.tolist()] == [[0, 48, 67], [0, 84, 72], [12, 12, 64], [24, 24, 60], [24, 48, 64]]
+
+
+def test_lengths_are_reduced_fractions_and_unique():
+    assert LENGTH[12] == '' and LENGTH[6] == '/2' and LENGTH[8] == '2/3' and LENGTH[96] == '8' and LENGTH[1] == '/12'
+    assert len(UNITS_OF) == len(LENGTH) - 1
+
+
+HEAD = 'L:1/8\nM:2/4\nQ:1/4=120\nK:C\nV:1 program=0\nV:2 drums\n'
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('', 'header'), ('X:1\n' + HEAD, 'header'), (HEAD.replace('M:2/4', 'M:2/3'), 'impossible meter'),
+    (HEAD.replace('M:2/4', 'M:0/4'), 'impossible meter'), (HEAD.replace('K:C', 'K:H'), 'header'), (HEAD.replace('K:C', 'K:D#'), 'no such key'),
+    (HEAD.replace('V:2', 'V:3'), 'bad voice'), (HEAD.replace('program=0', 'program=128'), 'bad voice'),
+    (HEAD + '[V:1]C4|\n[V:1]C3|\n', 'fills 36 of 48'), (HEAD + '[V:1]C4|\n[V:1]C5|\n', 'fills 60 of 48'), (HEAD + '[V:1]C5|\n', 'fills 60 of 48'),
+    (HEAD + '[V:1]C2|[V:2]C3|\n', 'fills 36 of 24'), (HEAD + '[V:1]C4|\n[V:1][CE6]3z|\n', 'lengths inside'),
+    (HEAD + '[V:1]C4|\n[V:1][CE6]z3|\n', 'fills 72 of 48'), (HEAD + '[V:2]C4|[V:1]C4|\n', 'out of order'), (HEAD + '[V:1]C4|[V:1]C4|\n', 'out of order'),
+    (HEAD + '[V:3]C4|\n', 'not in the header'), (HEAD + '[V:1]C4|\n[V:1]C-C3|\n', 'does not reach'), (HEAD + '[V:1]C1C3|\n', 'bad length'),
+    (HEAD + '[V:1]C4|\n[V:1]C2/4C7/2|\n', 'bad length'), (HEAD + '[V:1]^B,4|\n', 'not how this key spells'), (HEAD + '[V:1]H4|\n', 'cannot read'),
+    (HEAD + '[M:3/4][V:1]C6|\n', 'header'), (HEAD + '[V:1]C4|\nhello\n', 'line 8: not a bar'), (HEAD + '[V:1]C4|\n[V:1]|\n', 'not a bar')])
+def test_text_outside_the_notation_is_refused_with_its_line(text, reason):
+    with pytest.raises(NotationError, match=reason):
+        decode(text)
+
+
+def test_sampled_slips_are_read_leniently():
+    music = decode(HEAD + '[V:1]C4-|\n[V:1]D4|\n[V:1][C4C2]|\n[V:1][z2C4]C2|\n[V:2]z4|\n')
+    assert [n[:3] for n in music.notes.tolist()] == [[0, 48, 60], [48, 48, 62], [96, 48, 60], [144, 24, 60], [168, 24, 60]]
+
+
+def test_events_off_the_barlines_are_refused():
+    with pytest.raises(ValueError, match='barline'):
+        encode(Music(np.array([[0, 500, 60, 0]], np.int32), [Voice()], tempos=[(0, 100), (50, 120)]))
+
+
+def test_the_codec_stands_alone_on_the_command_line(tmp_path):
+    from music.midi import read_midi, write_midi
+    run = lambda *args: subprocess.run([sys.executable, '-m', 'music', *map(str, args)], cwd=ROOT, capture_output=True, text=True)
+    music = Music(np.array([[0, 12, 60, 0], [12, 36, 64, 0], [0, 96, 36, 1]], np.int32), [Voice(40), Voice(0, True)])
+    write_midi(music, tmp_path / 'a.mid')
+    assert run(tmp_path / 'a.mid', tmp_path / 'a.abc').returncode == 0
+    assert run(tmp_path / 'a.abc', tmp_path / 'b.mid').returncode == 0
+    assert same(read_midi(str(tmp_path / 'a.mid'))[0], read_midi(str(tmp_path / 'b.mid'))[0])
+    (tmp_path / 'bad.mid').write_bytes(b'no music')
+    for args, message in (((), 'usage'), (('x.mid', 'y.abc'), 'x.mid'), ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
+        done = run(*args)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
+    assert sorted(os.listdir(tmp_path)) == ['a.abc', 'a.mid', 'b.mid', 'bad.mid']

@@ -1,0 +1,236 @@
+"""The page in a real browser (Chromium, driven over its debugging pipe; no further packages)."""
+import base64
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from music.metrics import statistics
+from music.midi import read_midi, write_midi
+from music.notation import decode, encode
+from music.notes import Music, Voice
+from sampling.page import draw_roll, page
+
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+TEXTS = ["""L:1/8
+M:3/4
+Q:1/4=120
+K:G
+V:1 program=0
+V:2 program=73
+V:3 drums
+[V:1]D2|
+[V:1]G2A/2B/2c[GB]2|[V:2]D6-|[V:3]C,,2^F,2D,,2|
+[V:2]D6|[V:3]C,,2^F,2D,,2|
+[M:2/4][Q:1/4=60][V:1][DGB]4|[V:2]G4|
+""", "L:1/8\nM:4/4\nQ:1/4=200\nK:Em\nV:1 program=105\n[V:1]E2G2B2e2|\n[V:1][E8B4]|\n"]
+
+
+@pytest.fixture(scope='module')
+def html(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('page')
+    tunes = []
+    for i, text in enumerate(TEXTS):
+        music = decode(text)
+        music.title = f'Tune {i + 1}'
+        write_midi(music, str(folder / 'x.mid'))
+        tunes.append({'music': music, 'text': text, 'abc': f'X:1\n% <tune> {i} </script>\n', 'midi': (folder / 'x.mid').read_bytes(),
+                      'statistics': statistics(music), 'prompt_bars': i, 'file': f'0{i + 1}'})
+    path = folder / 'index.html'
+    path.write_text(page(tunes, 'Two tunes', 'about', 'footer'), encoding='utf-8')
+    return path
+
+
+def test_page_is_self_contained(html):
+    text = html.read_text(encoding='utf-8')
+    assert not re.findall(r'''(?:src|href)\s*=\s*["'](?!data:)''', text) and '@import' not in text and 'http' not in text
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert [len(tune['notes']) for tune in data['tunes']] == [len(decode(text).notes) for text in TEXTS]
+    assert [tune['prompt_end'] for tune in data['tunes']] == [0, 96]
+
+
+def test_picture_of_a_tune_and_of_none(tmp_path):
+    for name, music in (('a', decode(TEXTS[0])), ('b', Music(np.zeros((0, 4), np.int32), [Voice()]))):
+        draw_roll(music, str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
+
+
+class Browser:
+    """Headless Chromium with one page, spoken to in JSON messages over two pipes."""
+
+    def __init__(self, width=1200, height=1000, dark=False, scale=1):
+        to_read, self.to = os.pipe()
+        self.read, to_write = os.pipe()
+        command = (f'exec 3<&{to_read} 4>&{to_write}; exec {CHROMIUM} --headless --no-sandbox --disable-gpu --no-first-run --mute-audio '
+                   '--remote-debugging-pipe --user-data-dir="$0"')
+        self.folder = subprocess.check_output(['mktemp', '-d'], text=True).strip()
+        self.process = subprocess.Popen(['bash', '-c', command, self.folder], pass_fds=(to_read, to_write), stderr=subprocess.DEVNULL)
+        os.close(to_read), os.close(to_write)
+        self.number, self.buffer, self.events, self.session = 0, b'', [], None
+        target = self.call('Target.createTarget', url='about:blank')['targetId']
+        self.session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
+        for domain in ('Page', 'Runtime', 'Log'):
+            self.call(domain + '.enable')
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=scale, mobile=width < 600)
+        self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}])
+
+    def message(self, seconds=60):
+        until = time.time() + seconds
+        while b'\0' not in self.buffer:
+            if not select.select([self.read], [], [], max(0, until - time.time()))[0]:
+                raise TimeoutError('the browser does not answer')
+            chunk = os.read(self.read, 1 << 20)
+            if not chunk:
+                raise RuntimeError('the browser has ended')
+            self.buffer += chunk
+        message, self.buffer = self.buffer.split(b'\0', 1)
+        return json.loads(message)
+
+    def call(self, method, **parameters):
+        self.number += 1
+        message = {'id': self.number, 'method': method, 'params': parameters}
+        if self.session:
+            message['sessionId'] = self.session
+        os.write(self.to, json.dumps(message).encode() + b'\0')
+        while True:
+            answer = self.message()
+            if answer.get('id') == self.number:
+                assert 'error' not in answer, answer
+                return answer['result']
+            self.events.append(answer)
+
+    def open(self, path):
+        self.call('Page.navigate', url=f'file://{path}')
+        while not any(event['method'] == 'Page.loadEventFired' for event in self.events if 'method' in event):
+            self.events.append(self.message())
+
+    def value(self, expression):
+        answer = self.call('Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True)
+        assert 'exceptionDetails' not in answer, answer
+        return answer['result'].get('value')
+
+    def click(self, selector):
+        box = self.value(f'(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()')
+        for kind in ('mousePressed', 'mouseReleased'):
+            self.call('Input.dispatchMouseEvent', type=kind, x=box[0], y=box[1], button='left', clickCount=1)
+
+    def wait(self, expression, seconds=20):
+        until = time.time() + seconds
+        while not self.value(expression):
+            assert time.time() < until, f'{expression} did not come true'
+            time.sleep(0.05)
+
+    def complaints(self):
+        self.value('0')
+        return [event for event in self.events if event.get('method') in ('Runtime.exceptionThrown', 'Log.entryAdded')
+                or event.get('method') == 'Runtime.consoleAPICalled' and event['params']['type'] in ('error', 'warning')]
+
+    def screenshot(self, path):
+        with open(path, 'wb') as f:
+            f.write(base64.b64decode(self.call('Page.captureScreenshot')['data']))
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        os.close(self.to), os.close(self.read)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope='module')
+def browser(html):
+    if CHROMIUM is None:
+        pytest.skip('Chromium is not installed')
+    try:
+        browser = Browser()
+    except (RuntimeError, TimeoutError) as e:
+        pytest.skip(f'Chromium does not start here: {e}')
+    browser.open(html)
+    yield browser
+    browser.close()
+
+
+def test_play_starts_the_audio_and_moves_the_cursor_and_stop_stops_both(browser):
+    assert browser.value('audio === null')
+    browser.click('.tune .play')
+    browser.wait("audio !== null && audio.context.state === 'running'")
+    browser.wait("Number(document.querySelector('canvas').dataset.cursor) > 0")
+    first = browser.value("Number(document.querySelector('canvas').dataset.cursor)")
+    browser.wait(f"Number(document.querySelector('canvas').dataset.cursor) > {first} + 5")
+    assert browser.value('player.next') > 0
+    browser.click('#toggle')
+    browser.wait('!player.playing')
+    still = browser.value('position()')
+    assert still > 0
+    time.sleep(0.3)
+    assert browser.value('position()') == still
+    assert browser.complaints() == []
+
+
+def test_the_whole_tune_is_played_then_the_next_one(browser):
+    browser.value("$('speed').value = 150; play(data.tunes[0], data.tunes[0].seconds - .3); 0")
+    browser.wait('player.next === data.tunes[0].events.length || player.tune === data.tunes[1]')
+    browser.wait('player.tune === data.tunes[1] && player.playing')
+    browser.value("stop(0); $('speed').value = 100; 0")
+    assert browser.complaints() == []
+
+
+def test_sound_is_heard_from_each_family_and_drum(browser):
+    """Rendered offline with the page's own synthesis: no program and no drum is silent, and none is far from the others."""
+    levels = browser.value('''(async () => {
+      await startAudio(); const real = audio.context, levels = [];
+      for (const [drum, n] of [...Array(16).keys()].map(i => [false, i * 8]).concat([35, 38, 42, 46, 49, 45, 56, 81].map(p => [true, p]))) {
+        const context = new OfflineAudioContext(1, 44100 * .6, 44100);
+        audio.context = context; audio.waves = new Map();
+        drum ? playDrum(n, .01, 1, context.destination) : playNote(n, 60, .01, .5, 1, context.destination);
+        const samples = (await context.startRendering()).getChannelData(0);
+        levels.push(Math.max(...samples.map(Math.abs)));
+      }
+      audio.context = real; audio.waves = new Map();
+      return levels; })()''')
+    assert len(levels) == 24 and min(levels) > 0.005 and max(levels) < 0.8, levels
+    assert browser.complaints() == []
+
+
+def test_tempo_map_agrees_with_ours(browser):
+    music = decode(TEXTS[0])
+    seconds = len(music.notes) / statistics(music)['notes_per_second']
+    assert browser.value('data.tunes[0].seconds') == pytest.approx(seconds)
+
+
+def test_links_hold_the_files(browser, tmp_path):
+    links = browser.value("[...document.querySelectorAll('.files a')].map(a => [a.download, a.href])")
+    assert [name for name, _ in links] == ['01.abc', '01.mid', '02.abc', '02.mid']
+    contents = browser.value("Promise.all([...document.querySelectorAll('.files a')].map(async a => { const s = a.href.slice(a.href.indexOf(',') + 1);"
+                             " return a.href.includes('base64') ? atob(s) : decodeURIComponent(s); }))")
+    assert contents[2] == 'X:1\n% <tune> 1 </script>\n'
+    for text, content in zip(TEXTS, contents[1::2]):
+        assert encode(read_midi(content.encode('latin-1'))[0]).count('|') >= text.count('|') - 1
+
+
+def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
+    assert browser.value("[...document.querySelectorAll('.panel')].every(p => p.hidden)")
+    browser.value("document.querySelectorAll('.tabs button')[1].click(); 0")
+    shown = browser.value("[...document.querySelectorAll('.panel')].filter(p => !p.hidden).map(p => p.textContent)")
+    assert shown == [TEXTS[0]]
+    before = browser.value("getComputedStyle(document.body).backgroundColor")
+    browser.click('#theme')
+    assert browser.value("getComputedStyle(document.body).backgroundColor") != before
+    assert browser.complaints() == []
+
+
+def test_page_fits_a_phone(html):
+    if CHROMIUM is None:
+        pytest.skip('Chromium is not installed')
+    phone = Browser(width=390, height=844)
+    try:
+        phone.open(html)
+        assert phone.value('document.documentElement.scrollWidth') <= 390
+        assert phone.complaints() == []
+    finally:
+        phone.close()

@@ -1,0 +1,84 @@
+"""The house: eight scripts at the door, rooms behind them, and imports that run one way (the table in README.md)."""
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+STAGES = {'prepare', 'train', 'fit_scaling', 'sample'}
+FRONT = STAGES | {'bpe', 'model', 'lstm', 'configurator'}
+MAY_IMPORT = {
+    'configurator': set(), 'plumbing': set(), 'music': set(), 'bpe': set(), 'model': set(), 'lstm': {'model'},
+    'corpus': {'music'}, 'training': set(), 'scaling': set(), 'sampling': {'music'},
+    'prepare': {'corpus', 'music', 'bpe'}, 'train': {'training', 'model', 'lstm'}, 'fit_scaling': {'scaling'},
+    'sample': {'sampling', 'music', 'bpe', 'train'},        # train.py has the table of architectures
+}
+ROOMS = set(MAY_IMPORT) - FRONT
+EVERYWHERE = {'plumbing', 'configurator'}
+
+
+def modules():
+    """{dotted name: path} of the front door and the rooms."""
+    found = {name[:-3]: os.path.join(ROOT, name) for name in os.listdir(ROOT) if name.endswith('.py')}
+    for room in (*ROOMS, 'experiments'):
+        found |= {f'{room}.{name[:-3]}'.removesuffix('.__init__'): os.path.join(ROOT, room, name)
+                  for name in os.listdir(os.path.join(ROOT, room)) if name.endswith('.py')}
+    return found
+
+
+def imports(path, known):
+    """Our modules that the file imports, anywhere in it."""
+    with open(path, encoding='utf-8') as f:
+        tree = ast.parse(f.read())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f'{node.module}.{alias.name}' if f'{node.module}.{alias.name}' in known else node.module
+                      for alias in node.names}
+    return names & set(known)
+
+
+def test_eight_scripts_stand_at_the_door():
+    assert {name.removesuffix('.py') for name in os.listdir(ROOT) if name.endswith('.py')} == FRONT
+
+
+def test_imports_run_one_way():
+    known = modules()
+    for name, path in known.items():
+        home = name.split('.')[0]
+        if home != 'experiments':
+            theirs = {other.split('.')[0] for other in imports(path, known)} - EVERYWHERE - {home}
+            assert theirs <= MAY_IMPORT[home], f'{name} imports {sorted(theirs - MAY_IMPORT[home])}'
+
+
+def test_no_module_imports_itself_in_a_circle():
+    known = modules()
+    waiting = {name: imports(path, known) - {name} for name, path in known.items()}
+    while free := [name for name, needs in waiting.items() if not needs & set(waiting)]:
+        for name in free:
+            del waiting[name]
+    assert not waiting
+
+
+def test_no_name_of_the_standard_library_is_taken():
+    assert not {part for name in modules() for part in name.split('.')} - {'__main__'} & sys.stdlib_module_names
+
+
+def test_files_are_short_enough_to_read():
+    for name, path in modules().items():
+        with open(path, encoding='utf-8') as f:
+            lines = f.read().splitlines()
+        assert len(lines) <= 400, f'{name}: {len(lines)} lines'
+        assert max(map(len, lines), default=0) <= 120, f'{name} has a line over 120 characters'
+
+
+@pytest.mark.parametrize('script', sorted(STAGES))
+def test_scripts_run_from_any_directory(script, tmp_path):
+    run = subprocess.run([sys.executable, os.path.join(ROOT, f'{script}.py'), '--help'], cwd=tmp_path, capture_output=True,
+                         text=True)
+    assert run.returncode == 0 and 'settings' in run.stdout, run.stderr

@@ -1,0 +1,127 @@
+"""train.py stopped, killed or out of disk, and resumed: bit for bit the run that was never stopped."""
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from itertools import product
+
+import pytest
+import torch
+from test_train import assert_same_run, data, load, run  # noqa: F401 (data is a fixture)
+
+import train
+from training import checkpoint as checkpoint_module
+from training.optim import update
+
+torch.set_num_threads(1)
+
+# ---- resumption
+
+RESUMED = [('--arch=gpt',), ('--arch=gpt', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
+           ('--arch=lstm', '--optimizer=muon', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
+           ('--arch=gpt', '--dtype=fp16', '--optimizer=muon'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
+
+
+COMPILED = [('--arch=gpt', '--compile=True', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
+            ('--arch=lstm', '--compile=True', '--dropout=0.2')]
+needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
+
+
+@pytest.mark.parametrize('options, how', [
+    *product(RESUMED, ['crash', 'SIGTERM']), *(pytest.param(o, 'crash', marks=needs_compiler) for o in COMPILED)],
+    ids=lambda value: value if isinstance(value, str) else ' '.join(value))
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(options, how, monkeypatch, data, tmp_path):
+    whole = run(monkeypatch, data, tmp_path / 'whole', *options)
+    at, step = whole['step'] // 2, 0
+
+    def interrupted(*args):
+        nonlocal step
+        step += 1
+        if step == at and how == 'SIGTERM':
+            os.kill(os.getpid(), signal.SIGTERM)
+        if step == at + 1 and how == 'crash':
+            raise InterruptedError
+        return update(*args)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with monkeypatch.context() as m, pytest.raises(InterruptedError if how == 'crash' else SystemExit) as e:
+        m.setattr(train, 'update', interrupted)
+        run(m, data, tmp_path / 'parts', *options, '--save_minutes=0')
+    assert how == 'crash' or e.value.code == 128 + signal.SIGTERM
+    assert load(tmp_path / 'parts')['step'] == at
+    parts = run(monkeypatch, data, tmp_path / 'parts', *options, '--resume')
+    for n, handler in zip((signal.SIGTERM, signal.SIGINT), handlers):
+        signal.signal(n, handler)
+
+    assert_same_run(whole, parts)
+    rows = [json.loads(line) for line in open(tmp_path / 'parts' / 'log.jsonl')]
+    assert rows == parts['history'] and [r['step'] for r in rows if 'loss' in r] == list(range(1, whole['step'] + 1))
+
+
+def test_a_run_killed_before_its_last_evaluation_catches_up_on_it(monkeypatch, data, tmp_path):
+    whole = run(monkeypatch, data, tmp_path / 'whole')
+    with monkeypatch.context() as m, pytest.raises(InterruptedError):
+        def killed(*args):
+            raise InterruptedError
+        m.setattr(train, 'evaluate', killed)
+        run(m, data, tmp_path / 'parts', '--eval_interval=10')
+    assert load(tmp_path / 'parts')['step'] == 10
+    parts = run(monkeypatch, data, tmp_path / 'parts', '--eval_interval=10', '--resume')
+    assert parts['val'] == whole['val'] and torch.equal(parts['model']['head.bias'], whole['model']['head.bias'])
+
+
+def test_resuming_a_finished_run_changes_nothing(monkeypatch, data, tmp_path):
+    assert_same_run(run(monkeypatch, data, tmp_path), run(monkeypatch, data, tmp_path, '--resume'))
+
+
+def test_cooling_down_from_a_trunk_is_the_same_as_the_whole_run(monkeypatch, data, tmp_path):
+    wsd = ('--schedule=wsd', '--cooldown_fraction=0.4', '--warmup_steps=2', '--eval_interval=5')
+    run(monkeypatch, data, tmp_path / 'trunk', *wsd, '--snapshots=384')                             # step 6 of 10
+    branch = run(monkeypatch, data, tmp_path / 'branch', *wsd, f'--trunk={tmp_path}/trunk/trunk-384.pt')
+    whole = run(monkeypatch, data, tmp_path / 'whole', *wsd)
+    assert_same_run(whole, branch)
+    short = [o for o in wsd if 'eval' not in o]
+    branch = run(monkeypatch, data, tmp_path / 'b5', *short, '--max_tokens=576', f'--trunk={tmp_path}/trunk/trunk-384.pt')
+    whole = run(monkeypatch, data, tmp_path / 'w5', *short, '--max_tokens=576')                      # 9 steps, cooling from step 5 on
+    assert torch.equal(branch['model']['head.weight'], whole['model']['head.weight'])
+
+
+# ---- kill -9, a full disk
+
+def test_kill_9_never_leaves_an_unreadable_checkpoint(tmp_path):
+    path = str(tmp_path / 'ckpt.pt')
+    random.seed(1)
+    checkpoint_module.write_checkpoint({'step': 0, 'model': torch.zeros(300, 1000)}, path)
+    for _ in range(10):
+        before = os.stat(path).st_mtime_ns
+        child = os.fork()
+        if child == 0:
+            for step in range(1, 10 ** 6):
+                checkpoint_module.write_checkpoint({'step': step, 'model': torch.full((300, 1000), float(step))}, path)
+        while os.stat(path).st_mtime_ns == before:              # it is at work
+            time.sleep(0.001)
+        time.sleep(0.05 * random.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        whole = torch.load(path, weights_only=True)
+        assert whole['model'].min() == whole['model'].max() == whole['step'] > 0
+
+
+@pytest.mark.parametrize('failing', ['write', 'fsync'])
+def test_a_full_disk_keeps_the_former_checkpoint(failing, monkeypatch, tmp_path, capsys):
+    path = str(tmp_path / 'ckpt.pt')
+    checkpoint_module.write_checkpoint({'step': 1}, path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    if failing == 'fsync':
+        monkeypatch.setattr(os, 'fsync', full)
+    else:
+        monkeypatch.setattr(torch, 'save', lambda obj, f: full())
+    with pytest.raises(SystemExit) as e:
+        checkpoint_module.write_checkpoint({'step': 2}, path)
+    assert e.value.code == 2 and 'No space left' in capsys.readouterr().err
+    assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['ckpt.pt']

@@ -1,0 +1,50 @@
+"""Reading and writing checkpoints, and deciding whether a run may go on from one."""
+import os
+
+import torch
+
+from configurator import fail
+from plumbing.files import atomic_write
+
+# What a resumed run may change: the first do not touch its weights, the second only their last bits.
+UNRELATED = {'resume', 'eval_only', 'split', 'out_dir', 'data_dir', 'snapshots', 'trunk', 'log_interval', 'eval_interval',
+             'save_minutes'}
+MACHINE = {'device', 'dtype', 'compile', 'micro_batch_size', 'deterministic', 'ranks'}
+
+
+def write_checkpoint(checkpoint, path):
+    """Whatever happens, the file at `path` is whole; exits with one line if it cannot be written."""
+    try:
+        with atomic_write(path) as f:
+            torch.save(checkpoint, f)
+    except (OSError, RuntimeError) as e:        # torch's zip writer turns a failed write into a RuntimeError
+        kept = 'the former one is kept' if os.path.exists(path) else 'nothing is saved'
+        fail(f'cannot write {path} ({str(e).splitlines()[0]}); {kept}')
+
+
+def read_checkpoint(path):
+    if not os.path.exists(path):
+        fail(f'no checkpoint {path!r}')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as e:
+        fail(f'{path} is no checkpoint of train.py ({type(e).__name__})')
+
+
+def starting_point(s, config, meta, run):
+    """The checkpoint to go on from: the run's own with --resume, else the trunk that it branches off, else None."""
+    own = os.path.join(s.out_dir, 'ckpt.pt')
+    path = own if s.resume and os.path.exists(own) else s.trunk
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(path)
+    if any(checkpoint['meta'][part] != meta[part] for part in ('tokenizer', 'splits')):
+        fail(f'{path} was trained on other data than {s.data_dir} holds now')
+    theirs, ours = [{'arch': c['arch'], **c['train'], **c['model']} for c in (checkpoint['config'], config)]
+    may_differ = UNRELATED if path == own else UNRELATED | {'max_tokens', 'epochs'}
+    for name in (k for k in ours if k not in may_differ and theirs.get(k) != ours[k]):
+        if name in MACHINE:
+            run.print(f'{name} was {theirs.get(name)} and is now {ours[name]}: the run goes on, but not bit for bit')
+        elif name != 'warmup_steps' or ours[name] is not None:
+            fail(f'{path} is of another run: {name} is {theirs.get(name)!r} there and {ours[name]!r} here')
+    return checkpoint
