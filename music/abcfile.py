@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from music.instruments import INSTRUMENTS
 from music.notation import FIFTHS, length_text, spelling
 from music.notation import pitches as pitches_of
 from music.notes import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
@@ -22,23 +23,6 @@ from music.quantise import STRAIGHT
 BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
 MAX_LINES = 30                      # voices that abc2midi can hold
 DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
-NAMES = [name.strip() for name in """
-Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano, Electric Piano 1, Electric Piano 2, Harpsichord, Clavinet,
-Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
-Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica, Tango Accordion,
-Acoustic Guitar (nylon), Acoustic Guitar (steel), Electric Guitar (jazz), Electric Guitar (clean), Electric Guitar (muted), Overdriven Guitar,
-Distortion Guitar, Guitar Harmonics, Acoustic Bass, Electric Bass (finger), Electric Bass (pick), Fretless Bass, Slap Bass 1, Slap Bass 2,
-Synth Bass 1, Synth Bass 2, Violin, Viola, Cello, Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani,
-String Ensemble 1, String Ensemble 2, Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs, Synth Voice, Orchestra Hit,
-Trumpet, Trombone, Tuba, Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2,
-Soprano Sax, Alto Sax, Tenor Sax, Baritone Sax, Oboe, English Horn, Bassoon, Clarinet,
-Piccolo, Flute, Recorder, Pan Flute, Blown Bottle, Shakuhachi, Whistle, Ocarina,
-Lead 1 (square), Lead 2 (sawtooth), Lead 3 (calliope), Lead 4 (chiff), Lead 5 (charang), Lead 6 (voice), Lead 7 (fifths), Lead 8 (bass and lead),
-Pad 1 (new age), Pad 2 (warm), Pad 3 (polysynth), Pad 4 (choir), Pad 5 (bowed), Pad 6 (metallic), Pad 7 (halo), Pad 8 (sweep),
-FX 1 (rain), FX 2 (soundtrack), FX 3 (crystal), FX 4 (atmosphere), FX 5 (brightness), FX 6 (goblins), FX 7 (echoes), FX 8 (sci-fi),
-Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle, Shanai, Tinkle Bell, Agogo, Steel Drums, Woodblock,
-Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal, Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet,
-Telephone Ring, Helicopter, Applause, Gunshot""".split(',')]                       # General MIDI programs 0-127
 
 
 def write_abc(music, title=''):
@@ -59,7 +43,7 @@ def write_abc(music, title=''):
     columns = []
     for n, (v, notes) in enumerate(lines):
         voice = voices[v]
-        name = 'Drums' if voice.is_drum else NAMES[voice.program]
+        name = 'Drums' if voice.is_drum else INSTRUMENTS[voice.program]
         header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
         columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
     body = []
