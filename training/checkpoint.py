@@ -1,9 +1,10 @@
-"""Reading and writing checkpoints, and deciding whether a run may go on from one."""
+"""Writing checkpoints, and deciding whether a run may go on from one."""
 import os
 
 import torch
 
 from configurator import fail
+from plumbing.checkpoint import read_checkpoint
 from plumbing.files import atomic_write
 
 # What a resumed run may change: the first do not touch its weights, the second only their last bits.
@@ -22,22 +23,13 @@ def write_checkpoint(checkpoint, path):
         fail(f'cannot write {path} ({str(e).splitlines()[0]}); {kept}')
 
 
-def read_checkpoint(path):
-    if not os.path.exists(path):
-        fail(f'no checkpoint {path!r}')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e:
-        fail(f'{path} is no checkpoint of train.py ({type(e).__name__})')
-
-
 def starting_point(s, config, meta, run):
     """The checkpoint to go on from: the run's own with --resume, else the trunk that it branches off, else None."""
     own = os.path.join(s.out_dir, 'ckpt.pt')
     path = own if s.resume and os.path.exists(own) else s.trunk
     if path is None:
         return None
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, mmap=False)
     if any(checkpoint['meta'][part] != meta[part] for part in ('tokenizer', 'splits')):
         fail(f'{path} was trained on other data than {s.data_dir} holds now')
     theirs, ours = [{'arch': c['arch'], **c['train'], **c['model']} for c in (checkpoint['config'], config)]

@@ -1,0 +1,34 @@
+"""Reading a checkpoint of train.py: plain types and tensors, the tensors left on the disk until they are used.
+
+    checkpoint = read_checkpoint('out/gpt_micro/ckpt.pt')       # or one line and exit status 2
+"""
+import os
+
+from configurator import fail
+
+
+def read_checkpoint(path, mmap=True):
+    """The checkpoint at `path` as a dict; exits (2) with one line where there is none.
+
+    `mmap=False` takes all of it into memory, for a run that goes on from it and will write over the file.
+    """
+    if not os.path.exists(path):
+        fail(f'no checkpoint {path!r}')
+    try:
+        return load(path, mmap)
+    except Exception as e:      # which error unpickling ends in depends on the bytes
+        reason = (str(e).splitlines() or [''])[0][:100]
+        fail(f'{path} is no checkpoint of train.py ({type(e).__name__}: {reason})')
+
+
+def try_checkpoint(path):
+    """The checkpoint at `path`, or None where there is none that can be read: for a search among many."""
+    try:
+        return load(path, mmap=True)
+    except Exception:
+        return None
+
+
+def load(path, mmap):
+    import torch  # here, so that a script that may not need it (fitting a table) starts at once
+    return torch.load(path, map_location='cpu', mmap=mmap, weights_only=True)
