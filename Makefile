@@ -1,5 +1,6 @@
 # make        the main job: corpus -> tokens -> ten small models -> scaling laws -> ten tunes; goes on where it was stopped
 # make test   the tests
+# make lint   the style
 # make clean  removes what make made, except the environment
 # Own environment: pip install -r requirements.txt, then `make PY=python` or the scripts themselves.
 
@@ -9,12 +10,13 @@ PY     ?= $(VENV)/bin/python
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
 
 # One run a core at a time, one thread each, the longest first: for models this small that beats all cores on one run.
-RUNS  := $(foreach n,5 4 3 2 1,out/quick_gpt_$(n)/done out/quick_rnn_$(n)/done)
+NAMES := $(foreach n,5 4 3 2 1,quick_gpt_$(n) quick_rnn_$(n))
+RUNS  := $(NAMES:%=out/%/done)
+DATA  := data/bundled/meta.json
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 MAKEFLAGS += -j$(CORES)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-DATA := data/bundled/meta.json
 
 all: samples/index.html
 	@echo "look at out/scaling/scaling.png and out/scaling/report.md, listen to samples/index.html"
@@ -28,11 +30,16 @@ $(VENV)/ready: requirements.txt
 $(DATA): | $(READY)
 	$(PY) prepare.py
 
-# A checkpoint exists from early on, so a run is finished when `done` says so. One that was finished before its config or the data
-# changed is made anew.
-out/%/done: config/%.py $(DATA) | $(READY)
-	@if [ -e $@ ]; then rm -r $(@D); fi
-	OMP_NUM_THREADS=1 $(PY) train.py $< --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
+# The config that a run was made with: its copy changes when the text does, not when a checkout gives the file a new date.
+out/.config/%.py: FORCE
+	@mkdir -p $(@D)
+	@cmp -s config/$*.py $@ || cp config/$*.py $@
+
+# A checkpoint exists from early on, so a run is finished when `done` says so. One that was finished with another config or other
+# data is put aside, never deleted.
+out/%/done: out/.config/%.py $(DATA) | $(READY)
+	@if [ -e $@ ]; then mkdir -p out/former && mv $(@D) "out/former/$*-$$(date +%Y%m%d-%H%M%S)"; fi
+	OMP_NUM_THREADS=1 $(PY) train.py config/$*.py --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
 	@touch $@
 
 out/scaling/scaling.json: $(RUNS)
@@ -44,9 +51,14 @@ samples/index.html: out/scaling/scaling.json
 test: $(READY)
 	$(PY) -m pytest -q
 
-clean:
-	rm -rf data out samples
+lint: $(READY)
+	$(PY) -m ruff check .
 
-.PHONY: all test clean
+clean:
+	rm -rf data/bundled out/scaling out/.config $(NAMES:%=out/%)
+	rm -f samples/[0-9]*.* samples/index.html samples/metrics.json
+	@rmdir data out samples 2>/dev/null || true
+
+.PHONY: all test lint clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
