@@ -1,9 +1,16 @@
 """pool.py: a job that crashes, hangs, raises or eats memory costs itself and nothing else."""
 import itertools
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
+import numpy as np
+import pytest
+
+from conftest import ROOT
 from corpus import pool
 
 
@@ -21,7 +28,32 @@ def work(job):
         return len(bytearray(pool.MEMORY_LIMIT + 1))
     if kind == 'big':
         return b'x' * n
-    return n * n
+    if kind == 'pid':
+        time.sleep(0.2)
+        return os.getpid()
+    if kind == 'address space':
+        with open('/proc/self/statm') as f:
+            return int(f.read().split()[0]) * os.sysconf('SC_PAGE_SIZE')
+    if kind in ('log', 'hang once', 'count and raise'):
+        n, folder = n
+        return logged(kind, n, folder)
+    return int(np.square(n))            # numpy is imported, as in the workers of the conversion
+
+
+def logged(kind, n, folder):
+    """Write what the job was doing when into `folder`; 'hang once' hangs at its first call only."""
+    if kind == 'count and raise':
+        open(os.path.join(folder, str(time.monotonic())), 'w').close()
+        raise ValueError('again')
+    mark = os.path.join(folder, 'was here')
+    if kind == 'hang once' and not os.path.exists(mark):
+        open(mark, 'w').close()
+        time.sleep(600)
+    begin = time.monotonic()
+    time.sleep(0.2)
+    with open(os.path.join(folder, str(n)), 'w') as f:
+        f.write(f'{begin} {time.monotonic()}')
+    return n
 
 
 def test_every_job_is_answered_and_only_the_bad_ones_are_lost():
@@ -51,5 +83,60 @@ def test_jobs_are_drawn_only_when_a_worker_is_free():
 def test_no_worker_is_left_behind():
     answers = pool.run(work, [('hang', 0)] * 3 + [('square', 1)], 2, time_limit_s=1)
     list(answers)
-    import multiprocessing
     assert multiprocessing.active_children() == []
+
+
+def test_a_job_lost_by_chance_is_tried_once_more_and_alone(tmp_path):
+    """Each job writes when it begins and ends; the second try of the hanging one overlaps no other."""
+    jobs = [('log', (i, str(tmp_path))) for i in range(8)]
+    jobs[2] = ('hang once', (2, str(tmp_path)))
+    outcomes = list(pool.run(work, jobs, 2, time_limit_s=2))
+    assert sorted(outcome for _, outcome in outcomes) == list(range(8))
+    spans = {int(path.name): [float(t) for t in path.read_text().split()] for path in tmp_path.iterdir() if path.name.isdigit()}
+    begin, end = spans.pop(2)
+    assert len(spans) == 7 and all(b <= begin or a >= end for a, b in spans.values())
+
+
+def test_what_raises_is_no_chance_and_not_tried_again(tmp_path):
+    (_, outcome), = pool.run(work, [('count and raise', (0, str(tmp_path)))], 2, time_limit_s=30)
+    assert outcome.reason == 'crash: ValueError: again' and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason='counts address space as Linux does')
+def test_workers_need_no_address_space_for_the_threads_of_other_cores(monkeypatch):
+    """OpenBLAS takes 41 MB a thread: of two threads the second is over a limit that is right for one."""
+    with monkeypatch.context() as m:
+        for name in pool.ONE_BLAS_THREAD:
+            m.setenv(name, '1')
+        (_, size), = pool.run(work, [('address space', 0)], 1, time_limit_s=30)
+    for name in pool.ONE_BLAS_THREAD:
+        monkeypatch.setenv(name, '2')
+    monkeypatch.setattr(pool, 'MEMORY_LIMIT', size + (24 << 20))
+    (_, outcome), = pool.run(work, [('big', 8 << 20)], 1, time_limit_s=30)
+    assert not isinstance(outcome, pool.Lost)
+
+
+def test_a_worker_that_dies_between_two_jobs_costs_at_most_the_next():
+    def jobs():
+        for i in range(6):
+            yield 'square', i
+            if i == 2:
+                time.sleep(0.5)                         # both have answered by now
+                os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    outcomes = {n: outcome for (_, n), outcome in pool.run(work, jobs(), 2, time_limit_s=30)}
+    assert outcomes == {i: i * i for i in range(6)}
+
+
+def test_ctrl_c_ends_every_worker(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text('import sys; sys.path[:0] = sys.argv[1:]\nfrom corpus import pool\nfrom test_pool import work\n'
+                      'if __name__ == "__main__":\n'
+                      '    for _, pid in pool.run(work, [("pid", 0)] * 2 + [("hang", 0)] * 2, 2, 60): print(pid, flush=True)\n')
+    process = subprocess.Popen([sys.executable, script, ROOT, os.path.dirname(__file__), os.path.join(ROOT, 'tests')],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    workers = [int(process.stdout.readline()) for _ in range(2)]
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(20)
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
