@@ -24,13 +24,13 @@ import types
 import typing
 
 
-def fail(message, of_this_rank=False):
+def fail(message, status=2, of_this_rank=False):
     """The user's mistake: one line on stderr, exit status 2. Under torchrun, what all ranks find is said once a node."""
     if of_this_rank or os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'error: {message}', file=sys.stderr, flush=True)
     else:
         time.sleep(2)           # torchrun ends all ranks when the first one exits: let the one that speaks be that
-    sys.exit(2)
+    sys.exit(status)
 
 
 def one_line(kind, error, trace):

@@ -274,6 +274,51 @@ def test_an_fp16_overflow_is_skipped_by_both_optimisers_and_halves_the_scale():
         assert taken == (poisoned is None) == (not same) and scaler.get_scale() == scale * (1 if taken else 0.5)
 
 
+# ---- the machine
+
+@pytest.mark.parametrize('name, peak', [
+    ('NVIDIA L4', 121e12), ('NVIDIA L40S', 362e12), ('NVIDIA L40', None), ('NVIDIA RTX A4000', None), ('NVIDIA A40', 150e12),
+    ('NVIDIA A100-SXM4-40GB', 312e12), ('NVIDIA A100 80GB PCIe', 312e12), ('NVIDIA A100-SXM4-40GB MIG 1g.5gb', None),
+    ('NVIDIA H100 80GB HBM3', 989e12), ('NVIDIA H100 PCIe', 756e12), ('NVIDIA H100 NVL', 835e12), ('NVIDIA H200', 989e12),
+    ('NVIDIA GH200 480GB', 989e12), ('Tesla V100-SXM2-16GB', 125e12), ('Tesla T4', 65e12), ('NVIDIA RTX A6000', 155e12),
+    ('NVIDIA GeForce RTX 3090', 71e12), ('NVIDIA GeForce RTX 3090 Ti', None), ('NVIDIA GeForce RTX 4090 Laptop GPU', None)])
+def test_the_peak_rate_is_that_of_the_very_chip(name, peak, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: name)
+    mfu = train.Run.mfu(types.SimpleNamespace(device='cuda', dtype='bf16', world=2), 1e12)
+    assert mfu is None if peak is None else mfu == pytest.approx(1e12 / (2 * peak))
+
+
+def test_a_deterministic_run_tells_cublas_before_cuda_begins(monkeypatch):
+    seen = []
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda rank: seen.append(os.environ.get('CUBLAS_WORKSPACE_CONFIG')))
+    monkeypatch.setattr(torch, 'set_float32_matmul_precision', lambda precision: None)
+    for deterministic in (False, True):
+        train.Run(train.Settings(device='cuda', dtype='bf16', deterministic=deterministic))
+    os.environ.pop('CUBLAS_WORKSPACE_CONFIG')
+    assert seen == [None, ':4096:8']
+
+
+def test_training_needs_no_resource_module(data, tmp_path):
+    """As on Windows, which has none."""
+    options = [f'--data_dir={data}', f'--out_dir={tmp_path}', *TINY]
+    code = f"import sys; sys.modules['resource'] = None; sys.argv[1:] = {options!r}; import train; train.main()"
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and 'memory n/a' in done.stdout, done.stderr
+    assert all(row['memory_gb'] is None for row in load(tmp_path)['history'] if 'loss' in row)
+
+
+def test_a_run_is_named_after_all_of_its_config_files(monkeypatch, data, tmp_path):
+    for name, text in (('small', 'n_embd = 16\nn_head = 2'), ('modern', 'beta2 = 0.99')):
+        (tmp_path / f'{name}.py').write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for configs, out in ((['small.py'], 'out/small'), (['small.py', './modern.py'], 'out/small-modern'), ([], 'out/gpt')):
+        monkeypatch.setattr(sys, 'argv', ['train.py', *configs, f'--data_dir={data}', *TINY])
+        train.main()
+        assert load(out)['config']['train']['beta2'] == (0.99 if 'modern' in out else 0.95)
+
+
 # ---- mistakes
 
 @pytest.mark.parametrize('options, said', [
@@ -287,7 +332,6 @@ def test_an_fp16_overflow_is_skipped_by_both_optimisers_and_halves_the_scale():
     (['--eval_only'], 'no checkpoint'),
     (['--trunk=nothing.pt'], "no checkpoint 'nothing.pt'"),
     (['--data_dir=nothing'], "no prepared data in 'nothing'"),
-    (['--learning_rate=1e30', '--grad_clip=0', '--warmup_steps=0'], 'lower the learning rate'),
 ])
 def test_a_mistake_is_one_line(options, said, monkeypatch, data, tmp_path, capsys):
     if '--device=cuda' in options and torch.cuda.is_available():
@@ -296,6 +340,13 @@ def test_a_mistake_is_one_line(options, said, monkeypatch, data, tmp_path, capsy
         run(monkeypatch, data, tmp_path / 'out', *options)
     err = capsys.readouterr().err
     assert e.value.code == 2 and said in err and err.count('\n') == 1
+
+
+def test_divergence_has_an_exit_status_of_its_own(monkeypatch, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, data, tmp_path / 'out', '--learning_rate=1e30', '--grad_clip=0', '--warmup_steps=0')
+    err = capsys.readouterr().err
+    assert e.value.code == 3 and 'lower the learning rate' in err and err.count('\n') == 1
 
 
 def test_ranks_that_cannot_share_a_batch_are_refused(monkeypatch, data, tmp_path, capsys):

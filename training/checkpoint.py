@@ -1,6 +1,11 @@
 """Writing checkpoints, and deciding whether a run may go on from one."""
+import dataclasses
 import os
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import torch
 
 from configurator import fail
@@ -8,8 +13,8 @@ from plumbing.checkpoint import read_checkpoint
 from plumbing.files import atomic_write
 
 # What a resumed run may change: the first do not touch its weights, the second only their last bits.
-UNRELATED = {'resume', 'eval_only', 'split', 'out_dir', 'data_dir', 'snapshots', 'trunk', 'log_interval', 'eval_interval',
-             'save_minutes'}
+UNRELATED = {'resume', 'eval_only', 'split', 'out_dir', 'data_dir', 'snapshots', 'trunk', 'log_interval',
+             'eval_interval', 'save_minutes'}
 MACHINE = {'device', 'dtype', 'compile', 'micro_batch_size', 'deterministic', 'ranks'}
 
 
@@ -23,7 +28,22 @@ def write_checkpoint(checkpoint, path):
         fail(f'cannot write {path} ({str(e).splitlines()[0]}); {kept}')
 
 
-def starting_point(s, config, meta, run):
+def config_of(s, model, run):
+    """A run's 'config' in its checkpoints; the settings are those that this machine made of them."""
+    train = {**dataclasses.asdict(s), 'device': run.device, 'dtype': run.dtype, 'compile': run.compile,
+             'micro_batch_size': run.micro_batch_size, 'ranks': run.world}
+    return {'arch': s.arch, 'model': dataclasses.asdict(model.config), 'train': train}
+
+
+def provenance():
+    """What a run was made with: versions, and the commit of this repository (None without git)."""
+    git = ['git', '-C', os.path.dirname(__file__), 'rev-parse', 'HEAD']
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if shutil.which('git') else None
+    versions = {'torch': str(torch.__version__), 'numpy': np.__version__, 'python': sys.version.split()[0]}
+    return {'versions': versions, 'git': commit or None}
+
+
+def starting_point(s, model, meta, run):
     """The checkpoint to go on from: the run's own with --resume, else the trunk that it branches off, else None."""
     own = os.path.join(s.out_dir, 'ckpt.pt')
     path = own if s.resume and os.path.exists(own) else s.trunk
@@ -32,7 +52,8 @@ def starting_point(s, config, meta, run):
     checkpoint = read_checkpoint(path, mmap=False)
     if any(checkpoint['meta'][part] != meta[part] for part in ('tokenizer', 'splits')):
         fail(f'{path} was trained on other data than {s.data_dir} holds now')
-    theirs, ours = [{'arch': c['arch'], **c['train'], **c['model']} for c in (checkpoint['config'], config)]
+    theirs, ours = [{'arch': c['arch'], **c['train'], **c['model']}
+                    for c in (checkpoint['config'], config_of(s, model, run))]
     may_differ = UNRELATED if path == own else UNRELATED | {'max_tokens', 'epochs'}
     for name in (k for k in ours if k not in may_differ and theirs.get(k) != ours[k]):
         if name in MACHINE:

@@ -5,8 +5,8 @@
     for windows in micro_batches(step=0, n=n, batch_size=64, seed=1, rank=0, world=2, n_micro=2):
         inputs_BT, targets_BT = batch(ids, windows, block_size=256, device='cpu')
 
-Window w holds the tokens from w * block_size on, and one more as the last target. The windows of a step do not depend on the
-number of ranks, so that runs on 1 and on 8 GPUs see the same batches, and a resumed run needs only the step.
+Window w holds the tokens from w * block_size on, and one more as the last target. The windows of a step do not depend
+on the number of ranks, so that runs on 1 and on 8 GPUs see the same batches, and a resumed run needs only the step.
 """
 import functools
 

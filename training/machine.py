@@ -1,29 +1,38 @@
-"""The machine side of a training process: rank, device, number format, micro-batches, memory, peak rate, signals.
-
-torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; without them there is one rank.
-"""
+"""The machine side of a training process: rank, device, number format, micro-batches, memory, peak rate, signals."""
 import os
-import resource
+import re
+import shutil
 import signal
 import sys
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from configurator import fail
 
+try:
+    import resource
+except ImportError:         # Windows
+    resource = None
+
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}
-# Dense peak in half precision with fp32 accumulation, FLOP/s, from NVIDIA's data sheets; the first name that matches counts.
-PEAK_FLOPS = {'H200': 989e12, 'H100 PCIe': 756e12, 'H100 NVL': 835e12, 'H100': 989e12, 'GH200': 989e12, 'B200': 2250e12,
-              'A100': 312e12, 'A10G': 70e12, 'A10': 125e12, 'A40': 150e12, 'A6000': 155e12, 'L40S': 362e12, 'L4': 121e12,
-              'V100': 125e12, 'T4': 65e12, '5090': 210e12, '4090': 165e12, '3090': 71e12}
+# Dense peak in half precision with fp32 accumulation, FLOP/s, from NVIDIA's data sheets; the first that matches counts.
+PEAK_FLOPS = {'B200': 2250e12, 'GH200': 989e12, 'H200 NVL': 835e12, 'H200': 989e12, 'H100 PCIe': 756e12,
+              'H100 NVL': 835e12, 'H100': 989e12, 'A100': 312e12, 'A10G': 70e12, 'A10': 125e12, 'A40': 150e12,
+              'A6000': 155e12, 'L40S': 362e12, 'L4': 121e12, 'V100': 125e12, 'T4': 65e12, 'RTX 5090': 210e12,
+              'RTX 4090': 165e12, 'RTX 3090': 71e12}
+OTHER_CHIP = {'Ti', 'D', 'Laptop', 'MIG'}       # words that make of a chip above another one, or a part of it
+COMPILE_FLOPS = 1e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
 
 
 class Run:
-    """The machine side of this process: rank, world, device, dtype, compile, micro-batches, and the few collective calls."""
+    """This process among the ranks: its device, dtype and micro-batches, and what it asks of the others."""
 
-    def __init__(self, s):
+    def __init__(self, s):      # torchrun sets the environment of a rank
         self.rank, self.world = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+        if s.deterministic:         # cuBLAS reads it once, when CUDA begins
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         self.device = ('cuda' if torch.cuda.is_available() else 'cpu') if s.device == 'auto' else s.device
         if self.device == 'cuda':
             if not torch.cuda.is_available():
@@ -31,7 +40,7 @@ class Run:
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
             torch.set_float32_matmul_precision('high')
         torch.use_deterministic_algorithms(self.device == 'cpu' or s.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = False     # a pass over every new tensor that guards nothing here
+        torch.utils.deterministic.fill_uninitialized_memory = False     # a pass over each new tensor, to no use
         self.dtype = s.dtype
         if s.dtype == 'auto' and self.device == 'cuda':
             self.dtype = 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
@@ -48,6 +57,21 @@ class Run:
         if self.world > 1:
             dist.init_process_group('nccl' if self.device == 'cuda' else 'gloo')
 
+    def settle_compile(self, flops):
+        """compile='auto' becomes True or False for a run of so many FLOPs."""
+        if self.compile == 'auto':
+            pays = flops > COMPILE_FLOPS and shutil.which(os.environ.get('CXX', 'g++')) is not None
+            self.compile = self.device == 'cuda' or pays
+
+    def wrap(self, model):
+        """The model as it is trained: compiled, and with gradients that the ranks share."""
+        wrapped = torch.compile(model) if self.compile else model
+        if self.world > 1:
+            if self.compile:
+                torch._dynamo.config.optimize_ddp = False       # or the graph is cut, and with it the chunked loss
+            wrapped = DistributedDataParallel(wrapped, gradient_as_bucket_view=True)
+        return wrapped
+
     def autocast(self):
         return torch.autocast(self.device, DTYPES[self.dtype], enabled=self.dtype != 'fp32')
 
@@ -63,16 +87,21 @@ class Run:
             print(*words, flush=True)
 
     def peak_memory_gb(self):
+        """The most this process has held; None where the system does not say (Windows)."""
         if self.device == 'cuda':
             return torch.cuda.max_memory_allocated() / 1e9
+        if resource is None:
+            return None
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024) / 1e9
 
     def mfu(self, flops_per_s):
         """Share of the peak of all ranks together; None where the chip's peak is unknown."""
         if self.device == 'cpu' or self.dtype == 'fp32':
             return None
-        name = torch.cuda.get_device_name()
-        peak = next((flops for chip, flops in PEAK_FLOPS.items() if chip in name), None)
+        words = set(re.split('[ -]', torch.cuda.get_device_name()))
+        if words & OTHER_CHIP:
+            return None
+        peak = next((flops for chip, flops in PEAK_FLOPS.items() if words >= set(chip.split())), None)
         return flops_per_s / (peak * self.world) if peak else None
 
 

@@ -1,0 +1,85 @@
+"""What a run says: its first lines, a line at a step or an evaluation, and the same as rows of log.jsonl."""
+import json
+import math
+import os
+import time
+
+from configurator import fail
+
+DIVERGED = 3        # exit status of a run whose loss is no longer a finite number
+
+
+def introduce(s, meta, run, model, n_windows, n_steps, start):
+    """The model, the machine and the budget, before the first step."""
+    p, step_tokens = model.num_params(), s.batch_size * s.block_size
+    run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), "
+              f"vocabulary {meta['vocab_size']:,}; {run.device} {run.dtype}{' compiled' if run.compile else ''}, "
+              f"{run.world} rank{'s' * (run.world > 1)}, {run.n_micro} x {run.micro_batch_size} sequences of "
+              f"{s.block_size} each a step")
+    per_epoch, left_out = divmod(n_windows, s.batch_size)
+    run.print(f'{n_steps:,} steps of {step_tokens:,} tokens = {n_steps * step_tokens:,} '
+              f'({n_steps / per_epoch:.2f} epochs); of {n_windows:,} windows an epoch leaves out {left_out} '
+              f'({left_out * s.block_size:,} tokens, less than a step)')
+    if n_steps < 1000:
+        run.print(f'note: only {n_steps} steps; the original recipe was made for 6,103: '
+                  'consider a smaller batch, or more epochs')
+    if start:
+        run.print(f'resumed after step {start}' if start < n_steps else f'all {n_steps} steps are done')
+
+
+def in_words(val):
+    """A result of `evaluate` (nats), for a line on the console."""
+    return (f"loss {val['loss']:.4f} ± {val['se']:.4f} per token, {val['per_note']:.4f} per note, "
+            f"{val['per_char']:.4f} per character, perplexity {val['perplexity']:.2f}")
+
+
+class Log:
+    """The run's history: rows of plain values, one of a step or one of an evaluation; each also a line of log.jsonl.
+
+    time_s counts training steps only, over all sessions of a run.
+    """
+
+    def __init__(self, s, meta, run, model, n_steps, history):
+        self.run, self.history, self.n_steps, self.step_tokens = run, history, n_steps, s.batch_size * s.block_size
+        self.flops_per_token = model.flops_per_token()
+        self.tokens_per_note = meta['splits']['train']['tokens'] / meta['splits']['train']['notes']
+        self.time_s = history[-1]['time_s'] if history else 0.0
+        self.last = None                # the step of the last line; None: there is no line yet
+        self.clock = time.perf_counter()
+        self.file = open(os.path.join(s.out_dir, 'log.jsonl') if run.rank == 0 else os.devnull, 'w')
+        for row in history:
+            print(json.dumps(row), file=self.file, flush=True)
+
+    def write(self, row):
+        self.history.append(row)
+        print(json.dumps(row), file=self.file, flush=True)
+
+    def step(self, done, loss, norm, skipped, lr, keep):
+        """A line on the console and, if keep, a row. The loss is the mean over the step's micro-batches and ranks."""
+        run = self.run
+        loss = float(run.sum(loss.double())) / run.world
+        if not math.isfinite(loss):
+            fail(f'the loss is {loss} at step {done}: lower the learning rate', status=DIVERGED)
+        now = time.perf_counter()
+        spent, self.clock = now - self.clock, now
+        self.time_s += spent
+        steps, self.last = done - (self.last or done - 1), done
+        speed = steps * self.step_tokens / spent
+        mfu, memory_gb = run.mfu(speed * self.flops_per_token), run.peak_memory_gb()
+        row = {'step': done, 'tokens': done * self.step_tokens, 'loss': loss, 'lr': lr, 'grad_norm': float(norm),
+               'skipped': skipped, 'time_s': self.time_s, 'tokens_per_s': speed, 'mfu': mfu, 'memory_gb': memory_gb}
+        if keep:
+            self.write(row)
+        minutes, seconds = divmod(int((self.n_steps - done) * spent / steps), 60)
+        run.print(f"step {done}/{self.n_steps}  loss {loss:.4f} ({loss * self.tokens_per_note:.3f} a note)  lr {lr:.2e}"
+                  f"  norm {row['grad_norm']:.2f}  {speed / 1e3:.1f}k tok/s  mfu {f'{mfu:.1%}' if mfu else 'n/a'}"
+                  f"  {f'{memory_gb:.2f} GB' if memory_gb else 'memory n/a'}  eta {minutes}:{seconds:02d}"
+                  + (f'  {skipped} overflows skipped' if skipped else ''))
+
+    def evaluated(self, done):
+        return any('val' in row for row in self.history if row['step'] == done)
+
+    def val(self, done, val):
+        self.write({'step': done, 'tokens': done * self.step_tokens, 'time_s': self.time_s, 'val': val})
+        self.run.print(f'step {done}/{self.n_steps}  val {in_words(val)}')
+        self.clock = time.perf_counter()
