@@ -10,8 +10,8 @@ import mido
 import numpy as np
 from symusic import Score
 
-from music.notes import KEY_NAMES, UNITS, Voice, bar_starts
-from music.quantise import STRAIGHT, MidiError, quantise
+from music.notes import KEY_NAMES, UNITS, Voice, bar_starts, fitting_meter
+from music.quantise import MidiError, quantise
 from plumbing.files import atomic_write
 
 TICKS_PER_UNIT = 20         # of the files we write: 480 ticks per quarter
@@ -159,12 +159,9 @@ def write_midi(music, path):
     file = mido.MidiFile(type=1, ticks_per_beat=UNITS * TICKS_PER_UNIT, charset='utf-8')
     starts = bar_starts(music)
     events = [(onset, mido.MetaMessage('time_signature', numerator=n, denominator=d)) for onset, n, d in music.meters]
-    if music.pickup:
-        short = music.pickup // STRAIGHT
-        power = max(p for p in (1, 2, 4, 8) if short % p == 0)
-        if short and music.pickup % STRAIGHT == 0:
-            events[0:1] = [(0, mido.MetaMessage('time_signature', numerator=short // power, denominator=32 // power)),
-                           (music.pickup, events[0][1])]
+    if short := fitting_meter(music.pickup):
+        events[0] = (music.pickup, events[0][1])
+        events.insert(0, (0, mido.MetaMessage('time_signature', numerator=short[0], denominator=short[1])))
     events += [(onset, mido.MetaMessage('set_tempo', tempo=min(round(6e7 / q), 2 ** 24 - 1))) for onset, q in music.tempos]
     events += [(onset, mido.MetaMessage('key_signature', key=KEY_NAMES[sharps, mode])) for onset, sharps, mode in music.keys]
     conductor = [(0, mido.MetaMessage('track_name', name=music.title))] if music.title else []

@@ -1,6 +1,6 @@
 """Notes <-> compact ABC text, the notation that the models read and write. It loses nothing, both ways.
 
-    text = encode(music)                 # Music (music.py) -> text
+    text = encode(music)                 # Music (notes.py) -> text
     music = decode(text)                 # text -> Music; raises NotationError with line and reason
 
     L:1/8                                length 1 is an eighth note; always this line
@@ -15,24 +15,24 @@
     [M:3/4][Q:1/4=90][K:G][V:1]F6-|      changes stand at the start of a bar, in the order M, Q, K
     [V:1]F2z4|                           `-` ties a note that reaches the barline to the same pitch in the next bar
 
-A first bar whose cells are all shorter than the meter is a pickup. This is ABC 2.1 (with L:1/8 and
-`I:propagate-accidentals not`: an accidental holds for its own note only, and is written if and only if it differs from the
-key signature; drum voices are spelled in C). Two freedoms make polyphony short: any length `n/d` in units of 1/12
-eighth may stand (a triplet eighth is `C2/3`), and the members of a chord may have lengths of their own. As ABC 2.1 says, a
-chord then advances by its *first* member, which may be a rest: `[zG4C8]` sounds G for a half note and C for a whole one, and
-the next event comes an eighth later. Where all members last alike, the length follows the bracket: `[CEG]4`. tunebook.py makes
+A first bar whose cells are all shorter than the meter is a pickup. This is ABC 2.1 with L:1/8 and
+`I:propagate-accidentals not`: an accidental holds for its own note only. It is written if and only if it differs from the
+key signature; drum voices are spelled in C. Two freedoms make polyphony short. Any length `n/d` in units of 1/12 eighth may
+stand: a triplet eighth is `C2/3`. And the members of a chord may have lengths of their own. As ABC 2.1 says, a chord then
+advances by its *first* member, which may be a rest: `[zG4C8]` sounds G for a half note and C for a whole one, and the next
+event comes an eighth later. Where all members last alike, the length follows the bracket: `[CEG]4`. abcfile.py makes
 conventional ABC files of this, for other programs to read.
 
 One canonical text for one piece of music:
-  lengths    '' = 12 units, '2', '3/2', '/2' = 6 units, '2/3' = 8 units; reduced, 1 is not written before `/` nor `/1` after
-  chords     the first member is the lowest note whose length is the distance to the voice's next event (or to the end of the bar);
-             failing that, if all notes end before it, the longest one (lowest if several), and a rest follows;
+  lengths    '' = 12 units, '2', '3/2', '/2' = 6 units, '2/3' = 8 units; reduced; no 1 before `/`, no `/1`
+  chords     the first member is the lowest note whose length is the distance to the voice's next event (or to the end of
+             the bar); failing that, if all notes end before it, the longest one (lowest if several), and a rest follows;
              failing that, a rest of that distance. The other members follow in ascending pitch.
   cells      fill their bar exactly, with rests `z`; voices in the order of the header
 
-The reader asks for all of this except the order within chords, and is lenient in three points where sampled text may stray: a
-tie that finds no note ends at the barline, of two overlapping notes of one pitch and voice the earlier one ends where the
-later one starts (of two at one onset the longer one stays), and a cell may hold rests only.
+The reader asks for all of this except the order within chords. It is lenient in three points where sampled text may stray:
+a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice the earlier one ends where the
+later one starts (of two at one onset the longer one stays); and a cell may hold rests only.
 """
 import re
 from fractions import Fraction
@@ -40,7 +40,7 @@ from functools import cache
 
 import numpy as np
 
-from music.notes import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts
+from music.notes import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts, begins, is_meter
 
 EIGHTH = 12                 # units of 1/24 quarter in the note length L:1/8
 MAX_VOICES = 256
@@ -57,9 +57,18 @@ def length_text(units):
 
 
 LENGTH = [None] + [length_text(u) for u in range(1, MAX_BAR + 1)]           # units -> text
+REST = [''] + ['z' + text for text in LENGTH[1:]]                            # units of a rest -> text
 UNITS_OF = {text: units for units, text in enumerate(LENGTH) if units}      # text -> units
 
 FIFTHS = 'FCGDAEB'                                                           # letters along the line of fifths; C is 0
+SEMITONES = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}
+MARKS = {-1: '_', 0: '=', 1: '^'}                                            # semitones -> accidental
+
+
+@cache
+def signature(sharps):
+    """What a key of `sharps` (-7..7) does to each letter: {'F': 1, 'C': 0, ...}, semitones."""
+    return {letter: (sharps + 6 - i) // 7 for i, letter in enumerate(FIFTHS)}
 
 
 @cache
@@ -74,11 +83,9 @@ def spelling(sharps):
         fifth += 12 * ((fifth < -8) - (fifth > 12))                          # Fb is -8, B# is 12
         alter, i = divmod(fifth + 1, 7)                                      # F is -1
         letter = FIFTHS[i]
-        in_key = (sharps + 6 - i) // 7                                       # what the key signature does to this letter
-        natural = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}[letter]
-        for pitch in range((natural + alter) % 12, 128, 12):
+        mark = '' if alter == signature(sharps)[letter] else MARKS[alter]
+        for pitch in range((SEMITONES[letter] + alter) % 12, 128, 12):
             octave = (pitch - alter) // 12                                   # 5 is the octave of middle C, written C
-            mark = '' if alter == in_key else {-1: '_', 0: '=', 1: '^'}[alter]
             texts[pitch] = mark + (letter + ',' * (5 - octave) if octave < 6 else letter.lower() + "'" * (octave - 6))
     return texts
 
@@ -90,125 +97,131 @@ def pitches(sharps):
 
 
 def encode(music):
-    """Canonical text of `music`: header, then one line a bar, each ending in a newline. Raises ValueError if an event is off the barlines."""
+    """Canonical text of `music`: header, then a line a bar. ValueError if an event is off the barlines."""
     starts = bar_starts(music)
-    lines = ['L:1/8', 'M:%d/%d' % music.meters[0][1:], 'Q:1/4=%d' % music.tempos[0][1], 'K:' + KEY_NAMES[music.keys[0][1:]]]
+    (_, numerator, denominator), (_, tempo), (_, *key) = music.meters[0], music.tempos[0], music.keys[0]
+    lines = ['L:1/8', f'M:{numerator}/{denominator}', f'Q:1/4={tempo}', f'K:{KEY_NAMES[tuple(key)]}']
     for i, voice in enumerate(music.voices, 1):
-        kind = f'drums={voice.program}' if voice.is_drum and voice.program else 'drums' if voice.is_drum else f'program={voice.program}'
-        lines.append(f'V:{i} {kind}')
-    bars = [[] for _ in starts[:-1]]
-    index = {onset: i for i, onset in enumerate(starts[:-1])}
-    for events, text in ((music.meters, lambda m: '[M:%d/%d]' % m), (music.tempos, lambda q: '[Q:1/4=%d]' % q),
-                         (music.keys, lambda k: f'[K:{KEY_NAMES[k]}]')):
-        for onset, *event in events[1:]:
-            if onset not in index:
-                raise ValueError(f'an event at {onset} is not on a barline')
-            bars[index[onset]].append(text(tuple(event)))
-    write_cells(music, starts, bars)
-    lines += [''.join(bar) if bar and bar[-1][-1] == '|' else ''.join(bar) + 'Z|' for bar in bars]
-    return '\n'.join(lines) + '\n'
+        kind = 'drums' if voice.is_drum else 'program'
+        lines.append(f'V:{i} {kind}' + (f'={voice.program}' if voice.program or not voice.is_drum else ''))
+    changes = [(onset, f'[M:{numerator}/{denominator}]') for onset, numerator, denominator in music.meters[1:]]
+    changes += [(onset, f'[Q:1/4={tempo}]') for onset, tempo in music.tempos[1:]]
+    changes += [(onset, f'[K:{KEY_NAMES[sharps, mode]}]') for onset, sharps, mode in music.keys[1:]]
+    bars, bar_at = [''] * (len(starts) - 1), {onset: i for i, onset in enumerate(starts[:-1])}
+    for onset, text in changes:
+        if onset not in bar_at:
+            raise ValueError(f'an event at {onset} is not on a barline')
+        bars[bar_at[onset]] += text
+    if len(music.notes):
+        starts = np.array(starts)
+        segments = cut_at_barlines(music, starts)
+        order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)))
+        for bar, cell in cells(segments[:, order], events, music, starts):
+            bars[bar] += cell
+    return '\n'.join(lines + [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]) + '\n'
 
 
-def write_cells(music, starts, bars):
-    """Append the text of each sounding voice of each bar to bars[bar]. Arrays end in their index: segments (_S) or events (_E)."""
-    if not len(music.notes):
-        return
-    starts = np.asarray(starts)
+# Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an event
+# (_E): a note or a chord, which lasts until the next event of the cell or the barline.
+#
+#   cell_S               bar * number of voices + voice
+#   position_S           start, in units from the barline
+#   pitch_S              MIDI pitch
+#   length_S             units in this bar
+#   tied_S               does the note sound on in the next bar?
+#
+#   first_E              index of its first segment (and event_S, the index of a segment's event)
+#   opens_cell_E         is it the first event of its cell?
+#   leading_rest_E       units of the rest that is the first member of the chord, or 0
+#   trailing_rest_E      units of the rest behind the event, or 0
+#   alike_E              have all members one length and all or none a tie, so that both follow the bracket?
+#
+# The bar [V:1]z2[C2E4]Dz[CE]2-| is
+#
+#   position_S  24 24 48 72 72       first_E           0  2  3
+#   pitch_S     60 64 62 60 64       opens_cell_E      1  0  0
+#   length_S    24 48 12 24 24       leading_rest_E    0  0  0
+#   tied_S       0  0  0  1  1       trailing_rest_E   0 12  0
+#   event_S      0  0  1  2  2       alike_E           0  1  1
+
+
+def cut_at_barlines(music, starts):
+    """Segments, sorted: an array of five rows, cell_S, position_S, pitch_S, length_S and tied_S."""
     onset, duration, pitch, voice = music.notes.T.astype(np.int64)
-
-    # Notes are cut at the barlines into segments.
     end = onset + duration
     first_bar = np.searchsorted(starts, onset, 'right') - 1
     n_bars = np.searchsorted(starts, end, 'left') - first_bar
     note_S = np.repeat(np.arange(len(onset)), n_bars)
-    bar_S = first_bar[note_S] + np.arange(len(note_S)) - np.repeat(np.cumsum(n_bars) - n_bars, n_bars)
-    start_S = np.maximum(onset[note_S], starts[bar_S])
-    stop_S = np.minimum(end[note_S], starts[bar_S + 1])
-    tied_S = end[note_S] > stop_S
-    length_S, pitch_S, voice_S = stop_S - start_S, pitch[note_S], voice[note_S]
+    former_S = np.repeat(np.cumsum(n_bars) - n_bars, n_bars)                  # segments of the notes before
+    bar_S = first_bar[note_S] + np.arange(len(note_S)) - former_S
+    barline_S, end_S, pitch_S = starts[bar_S], end[note_S], pitch[note_S]
+    start_S, stop_S = np.maximum(onset[note_S], barline_S), np.minimum(end_S, starts[bar_S + 1])
+    cell_S, position_S = bar_S * len(music.voices) + voice[note_S], start_S - barline_S
+    order = np.argsort((cell_S * MAX_BAR + position_S) * 128 + pitch_S)
+    return np.array([cell_S, position_S, pitch_S, stop_S - start_S, end_S > stop_S])[:, order]
 
-    # Segments of one onset, bar and voice are an event: a note or a chord. It lasts to the next event of its cell.
-    at_S = (bar_S * len(music.voices) + voice_S) * (MAX_BAR + 1) + start_S - starts[bar_S]
-    order = np.argsort(at_S * 128 + pitch_S)
-    at_S, bar_S, voice_S, start_S, length_S, pitch_S, tied_S = (
-        x[order] for x in (at_S, bar_S, voice_S, start_S, length_S, pitch_S, tied_S))
-    i_S = np.arange(len(at_S))
-    low_E = np.flatnonzero(np.diff(at_S, prepend=-1))                         # first segment of each event
-    event_S = np.repeat(np.arange(len(low_E)), np.diff(low_E, append=len(at_S)))
-    cell_E, position_E = np.divmod(at_S[low_E], MAX_BAR + 1)
-    last_in_cell_E = np.diff(cell_E, append=-1) != 0
-    first_in_cell_E = np.roll(last_in_cell_E, 1)
-    bar_length_E = (starts[1:] - starts[:-1])[bar_S[low_E]]
-    distance_E = np.where(last_in_cell_E, bar_length_E, np.roll(position_E, -1)) - position_E
 
-    # The leading member of each chord: see the module's docstring.
-    longest_E = np.maximum.reduceat(length_S, low_E)
-    shortest_E = np.minimum.reduceat(length_S, low_E)
-    wanted_E = np.minimum(distance_E, longest_E)
-    lead_E = np.minimum.reduceat(np.where(length_S == wanted_E[event_S], i_S, len(i_S)), low_E)
+def chords(segments, cell_lengths):
+    """(order of the segments in which a chord's leading member comes first, rows first_E, opens_cell_E, leading_rest_E,
+    trailing_rest_E and alike_E). Which member leads is said in the module's docstring."""
+    cell_S, position_S, _, length_S, tied_S = segments
+    i_S = np.arange(len(cell_S))
+    opens_S = begins(cell_S * MAX_BAR + position_S)
+    first_E, event_S = np.flatnonzero(opens_S), np.cumsum(opens_S) - 1
+    cell_E, position_E = cell_S[first_E], position_S[first_E]
+    opens_cell_E, following_E = begins(cell_E), cell_lengths[cell_E]
+    following_E[:-1] = np.where(opens_cell_E[1:], following_E[:-1], position_E[1:])
+    distance_E = following_E - position_E
+
+    kind_S = 2 * length_S + tied_S
+    largest_E, smallest_E = np.maximum.reduceat(kind_S, first_E), np.minimum.reduceat(kind_S, first_E)
+    wanted_E = np.minimum(distance_E, largest_E // 2)                         # length of the leading member
+    lead_E = np.minimum.reduceat(np.where(length_S == wanted_E[event_S], i_S, len(i_S)), first_E)
     rest_leads_E = lead_E == len(i_S)
-    order = np.argsort(event_S * 2 + (i_S != lead_E[event_S]), kind='stable')
-    alike_E = ((longest_E == shortest_E) & ~rest_leads_E
-               & (np.minimum.reduceat(tied_S, low_E) == np.maximum.reduceat(tied_S, low_E)))
-    advance_E = np.where(rest_leads_E, distance_E, wanted_E)
+    order = np.argsort(2 * event_S + (i_S != lead_E[event_S]), kind='stable')
+    leading_rest_E, trailing_rest_E = rest_leads_E * distance_E, ~rest_leads_E * (distance_E - wanted_E)
+    alike_E = (largest_E == smallest_E) & ~rest_leads_E
+    return order, np.array([first_E, opens_cell_E, leading_rest_E, trailing_rest_E, alike_E])
 
+
+def cells(segments, events, music, starts):
+    """Yield (bar, text of a cell), by bar and voice, of segments and events in the order of `chords`."""
+    cell_S, position_S, pitch_S, *_ = segments
+    bar_S, voice_S = np.divmod(cell_S, len(music.voices))
+    spellings = [spelling(sharps) for _, sharps, _ in music.keys] + [spelling(0)]                     # drums are in C
     key_of_bar = np.searchsorted([onset for onset, *_ in music.keys], starts, 'right') - 1
-    tables = [spelling(sharps) for _, sharps, _ in music.keys] + [spelling(0)]
-    is_drum = np.array([v.is_drum for v in music.voices])
-    table_S = np.where(is_drum[voice_S], len(tables) - 1, key_of_bar[bar_S])
-    names = [name for table in tables for name in table]
-    name_S = [names[i] for i in (table_S * 128 + pitch_S)[order].tolist()]
-    full_S = [name + LENGTH[n] + '-' if tie else name + LENGTH[n]
-              for name, n, tie in zip(name_S, length_S[order].tolist(), tied_S[order].tolist())]
+    is_drum = np.array([voice.is_drum for voice in music.voices])
+    table_S = np.where(is_drum[voice_S], len(spellings) - 1, key_of_bar[bar_S])
+    spelled = [name for table in spellings for name in table]
+    names = [spelled[i] for i in (128 * table_S + pitch_S).tolist()]
+    lengths = [LENGTH[units] + '-' if tied else LENGTH[units] for units, tied in segments[3:].T.tolist()]
 
-    columns = zip(low_E.tolist(), np.append(low_E[1:], len(i_S)).tolist(), bar_S[low_E].tolist(), voice_S[low_E].tolist(),
-                  position_E.tolist(), first_in_cell_E.tolist(), last_in_cell_E.tolist(), alike_E.tolist(),
-                  rest_leads_E.tolist(), distance_E.tolist(), advance_E.tolist(), tied_S[low_E].tolist())
-    for i, j, bar, voice, position, first, last, alike, rest_leads, distance, advance, tied in columns:
-        if first:
-            cell = [f'[V:{voice + 1}]', 'z' + LENGTH[position]] if position else [f'[V:{voice + 1}]']
-        if j == i + 1 and not rest_leads:
-            cell.append(full_S[i])
+    texts, (first, _, *columns) = [], events.tolist()
+    for i, j, leading_rest, trailing_rest, alike in zip(first, first[1:] + [len(names)], *columns):
+        if j == i + 1 and not leading_rest:
+            text = names[i] + lengths[i]
         elif alike:
-            cell.append('[' + ''.join(name_S[i:j]) + ']' + LENGTH[advance] + ('-' if tied else ''))
+            text = f'[{"".join(names[i:j])}]{lengths[i]}'
         else:
-            cell.append(('[z' + LENGTH[distance] if rest_leads else '[') + ''.join(full_S[i:j]) + ']')
-        if advance < distance:
-            cell.append('z' + LENGTH[distance - advance])
-        if last:
-            cell.append('|')
-            bars[bar].append(''.join(cell))
+            text = f'[{REST[leading_rest]}{"".join(map(str.__add__, names[i:j], lengths[i:j]))}]'
+        texts.append(text + REST[trailing_rest])
+    opens = np.flatnonzero(events[1]).tolist()
+    i_S = events[0][opens]
+    places = bar_S[i_S].tolist(), voice_S[i_S].tolist(), position_S[i_S].tolist()
+    for i, j, bar, voice, position in zip(opens, opens[1:] + [len(texts)], *places):
+        yield bar, f'[V:{voice + 1}]{REST[position]}{"".join(texts[i:j])}|'
 
 
-NOTE = r"(z|[_=^]?[A-Ga-g](?:,+|'+)?)(\d*(?:/\d+)?)(-?)"
-note_pattern = re.compile(NOTE)
-event_pattern = re.compile(rf"\[((?:{NOTE.replace('(', '(?:')})+)\](\d*(?:/\d+)?)(-?)|{NOTE}".replace('(?:?:', '(?:'))
-line_pattern = re.compile(r'(?:\[M:(\d+)/(\d+)\])?(?:\[Q:1/4=(\d+)\])?(?:\[K:([A-G][b#]?m?)\])?(Z\||(?:\[V:\d+\][^|]+\|)+)')
+PITCH = r"[_=^]?[A-Ga-g](?:,+|'+)?"
+SIZE = r'\d*(?:/\d+)?'
+note_pattern = re.compile(rf'(z|{PITCH})({SIZE})(-?)')
+event_pattern = re.compile(rf'\[((?:(?:z|{PITCH}){SIZE}-?)+)\]({SIZE})(-?)|{note_pattern.pattern}')
+change_pattern = r'(?:\[M:(\d+)/(\d+)\])?(?:\[Q:1/4=(\d+)\])?(?:\[K:([A-G][b#]?m?)\])?'
+line_pattern = re.compile(change_pattern + r'(Z\||(?:\[V:\d+\][^|]+\|)+)')
 cell_pattern = re.compile(r'\[V:(\d+)\]([^|]+)\|')
-header_pattern = re.compile(r'L:1/8\nM:(\d+)/(\d+)\nQ:1/4=(\d+)\nK:([A-G][b#]?m?)\n((?:V:\d+ (?:program=\d+|drums(?:=\d+)?)\n)*)')
 voice_pattern = re.compile(r'V:(\d+) (program|drums)(?:=(\d+))?\n')
-
-
-def meter_of(numerator, denominator):
-    """(numerator, denominator) of digits, checked."""
-    n, d = int(numerator), int(denominator)
-    if d not in (1, 2, 4, 8, 16, 32) or not 1 <= bar_length(n, d) <= MAX_BAR:
-        raise NotationError(f'impossible meter {numerator}/{denominator}')
-    return n, d
-
-
-def tempo_of(digits):
-    """Quarters per minute of digits, checked."""
-    if not 1 <= int(digits) <= 9999:
-        raise NotationError(f'impossible tempo {digits}')
-    return int(digits)
-
-
-def key_of(name):
-    """(sharps, mode) of a key's name, checked."""
-    if name not in KEYS:
-        raise NotationError(f'no such key {name!r}')
-    return KEYS[name]
+header_pattern = re.compile(r'L:1/8\nM:(\d+)/(\d+)\nQ:1/4=(\d+)\nK:([A-G][b#]?m?)\n'
+                            r'((?:V:\d+ (?:program=\d+|drums(?:=\d+)?)\n)*)')
 
 
 def decode(text):
@@ -222,11 +235,11 @@ def decode(text):
             raise NotationError(f'line {4 + i}: bad voice V:{number} {kind}={program}')
         voices.append(Voice(int(program or 0), kind == 'drums'))
     try:
-        meter, key = meter_of(header[1], header[2]), key_of(header[4])
-        music = Music(None, voices, [(0, *meter)], [(0, tempo_of(header[3]))], [(0, *key)])
+        music = Music(None, voices, [], [], [])
+        add_events(music, 0, *header.groups()[:4])
     except NotationError as e:
         raise NotationError(f'header: {e}') from None
-    open_notes, finished, at = {}, [], 0         # open_notes: (voice, pitch) -> onset of a note tied into the present bar
+    open_notes, finished, at = {}, [], 0        # open_notes: (voice, pitch) -> onset of a note tied into this bar
     for number, line in enumerate(text[header.end():].splitlines(), 5 + len(voices)):
         try:
             at, open_notes = read_bar(line, at, music, open_notes, finished)
@@ -237,20 +250,31 @@ def decode(text):
     return music
 
 
+def add_events(music, at, numerator, denominator, tempo, key):
+    """Append the meter, tempo and key that begin at time `at`: texts, or None."""
+    if numerator:
+        if not is_meter(int(numerator), int(denominator)):
+            raise NotationError(f'impossible meter {numerator}/{denominator}')
+        music.meters.append((at, int(numerator), int(denominator)))
+    if tempo:
+        if not 1 <= int(tempo) <= 9999:
+            raise NotationError(f'impossible tempo {tempo}')
+        music.tempos.append((at, int(tempo)))
+    if key:
+        if key not in KEYS:
+            raise NotationError(f'no such key {key!r}')
+        music.keys.append((at, *KEYS[key]))
+
+
 def read_bar(line, at, music, open_notes, finished):
-    """Read one line at time `at`; append (onset, end, pitch, voice) to `finished`. Returns (time after the bar, open notes)."""
+    """Read a line at time `at`, append (onset, end, pitch, voice) to `finished`; (time after the bar, open notes)."""
     match = line_pattern.fullmatch(line)
     if not match:
         raise NotationError(f'not a bar: {line[:60]!r}')
     numerator, denominator, tempo, key, body = match.groups()
     if at == 0 and (numerator or tempo or key):
         raise NotationError('a change in the first bar belongs into the header')
-    if numerator:
-        music.meters.append((at, *meter_of(numerator, denominator)))
-    if tempo:
-        music.tempos.append((at, tempo_of(tempo)))
-    if key:
-        music.keys.append((at, *key_of(key)))
+    add_events(music, at, numerator, denominator, tempo, key)
     full = length = bar_length(*music.meters[-1][1:])
     ties, former = {}, 0
     for label, cell in cell_pattern.findall(body) if body != 'Z|' else ():
@@ -259,11 +283,9 @@ def read_bar(line, at, music, open_notes, finished):
             raise NotationError(f'voice {label} is not in the header or out of order')
         is_first, former = former == 0, voice + 1
         names = pitches(0 if music.voices[voice].is_drum else music.keys[-1][1])
-        position, reached = 0, 0
-        for name, onset, units, tied in cell_events(cell):
-            if name is None:
-                position = onset                             # the cell has been read
-                break
+        events, position = read_cell(cell)
+        reached = 0
+        for name, onset, units, tied in events:
             reached = max(reached, onset + units)
             if name == 'z':
                 continue
@@ -284,9 +306,9 @@ def read_bar(line, at, music, open_notes, finished):
     return at + length, {key: onset for key, (onset, _) in ties.items()}
 
 
-def cell_events(cell):
-    """Yield (name, position, units, tied) for each note and rest of a cell, and (None, length of the cell, 0, False) last."""
-    at = position = 0
+def read_cell(cell):
+    """([(name, position, units, tied) of each note and rest], length of the cell in units)."""
+    events, at, position = [], 0, 0
     while at < len(cell):
         match = event_pattern.match(cell, at)
         if not match:
@@ -294,19 +316,18 @@ def cell_events(cell):
         at = match.end()
         members, length, tie, name, single, single_tie = match.groups()
         if members is None:
-            units = units_of(single)
-            yield name, position, units, bool(single_tie)
-            position += units
-            continue
-        advance = None
-        for name, own, own_tie in note_pattern.findall(members):
-            if own and length:
-                raise NotationError(f'lengths inside and after the chord [{members}]{length}')
-            units = units_of(own or length)
-            advance = advance or units
-            yield name, position, units, bool(own_tie or tie)
+            advance = units_of(single)
+            events.append((name, position, advance, bool(single_tie)))
+        else:
+            advance = None
+            for name, own, own_tie in note_pattern.findall(members):
+                if own and length:
+                    raise NotationError(f'lengths inside and after the chord [{members}]{length}')
+                units = units_of(own or length)
+                advance = advance or units
+                events.append((name, position, units, bool(own_tie or tie)))
         position += advance
-    yield None, position, 0, False
+    return events, position
 
 
 def units_of(text):
@@ -316,7 +337,8 @@ def units_of(text):
 
 
 def without_overlaps(spans):
-    """Notes array of (onset, end, pitch, voice): per voice and pitch a note ends where the next begins; of equal onsets the longest stays."""
+    """Notes array of (onset, end, pitch, voice). Per voice and pitch, a note ends where the next one begins; of those with
+    one onset the longest stays."""
     latest = {}
     for onset, end, pitch, voice in sorted(spans):
         former = latest.setdefault((voice, pitch), [])

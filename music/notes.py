@@ -1,9 +1,10 @@
-"""Notes, the truth in the middle: what a MIDI file, ABC text and the models' notation all turn into and are made from."""
+"""Notes, the truth in the middle: what MIDI, ABC and the models' notation all turn into and are made from."""
 from dataclasses import dataclass, field
 
 import numpy as np
 
 UNITS = 24                  # grid units per quarter note: the straight grid is 3 units, the triplet grid 4
+WHOLE = 4 * UNITS           # units in a whole note
 MAX_BAR = 768               # units in the longest bar: 8 whole notes
 
 MAJORS = 'Cb Gb Db Ab Eb Bb F C G D A E B F# C#'.split()                     # tonics of -7 .. 7 sharps
@@ -27,20 +28,39 @@ class Music:
     """
     notes: np.ndarray
     voices: list = field(default_factory=list)          # Voice
-    meters: list = field(default_factory=lambda: [(0, 4, 4)])        # (onset, numerator, denominator in 1, 2, 4, 8, 16, 32)
+    meters: list = field(default_factory=lambda: [(0, 4, 4)])        # (onset, numerator, denominator), see is_meter
     tempos: list = field(default_factory=lambda: [(0, 120)])         # (onset, quarters per minute, an int)
-    keys: list = field(default_factory=lambda: [(0, 0, 'major')])    # (onset, sharps -7..7 (flats negative), 'major' or 'minor')
+    keys: list = field(default_factory=lambda: [(0, 0, 'major')])    # (onset, sharps -7..7, 'major' or 'minor')
     pickup: int = 0             # length of the first bar if it is shorter than its meter, else 0
     title: str = ''             # for people; never part of the notation a model sees
 
 
 def bar_length(numerator, denominator):
     """Units in a full bar: 96 to a whole note."""
-    return 4 * UNITS * numerator // denominator
+    return WHOLE * numerator // denominator
+
+
+def is_meter(numerator, denominator):
+    """Can the grid hold this meter?"""
+    return denominator in (1, 2, 4, 8, 16, 32) and 0 < bar_length(numerator, denominator) <= MAX_BAR
+
+
+def fitting_meter(length, denominator=4):
+    """(numerator, denominator) of a bar of `length` units: this denominator, or the next that will do. None if none does."""
+    while length * denominator % WHOLE and denominator < 32:
+        denominator *= 2
+    meter = length * denominator // WHOLE, denominator
+    return meter if is_meter(*meter) and bar_length(*meter) == length else None
+
+
+def beat_length(numerator, denominator):
+    """Units in a beat: what the denominator says, or three of it in a compound meter such as 6/8 or 12/16."""
+    compound = denominator >= 8 and numerator % 3 == 0 and numerator > 3
+    return bar_length(3 if compound else 1, denominator)
 
 
 def bar_starts(music, end=None):
-    """Onsets of all barlines from 0 up to and including the first one at or after `end` (default: the last note's end)."""
+    """Onsets of all barlines from 0 to the first one at or after `end` (default: the end of the last note)."""
     if end is None:
         end = int((music.notes[:, 0] + music.notes[:, 1]).max()) if len(music.notes) else 0
     starts = [0]
@@ -51,3 +71,10 @@ def bar_starts(music, end=None):
         length = bar_length(numerator, denominator)
         starts += range(starts[-1] + length, until + length, length)
     return starts
+
+
+def begins(values):
+    """Mask of the values of an array that differ from the one before them."""
+    mask = np.ones(len(values), bool)
+    mask[1:] = values[1:] != values[:-1]
+    return mask

@@ -1,13 +1,13 @@
 """Raw notes of a MIDI file -> notes on a grid, in bars, with a key: one separate step, and a measured one.
 
-Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units where both
-would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of its grid. Onsets move
-by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields that can be summed over files.
-bench/codec.py measures it on a folder.
+Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units where
+both would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of its grid.
+Onsets move by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields that can be
+summed over files. bench/codec.py measures it on a folder.
 """
 import numpy as np
 
-from music.notes import MAX_BAR, UNITS, Music, bar_length
+from music.notes import UNITS, WHOLE, Music, bar_length, begins, fitting_meter, is_meter
 
 STRAIGHT, TRIPLET = 3, 4    # steps of the two grids, in units
 MAX_BARS = 10_000           # a longer file is a broken one: a stray event at an absurd time
@@ -18,7 +18,7 @@ class MidiError(ValueError):
 
 
 def quantise(raw, close_gaps=True):
-    """(Music, report) of raw notes (see raw_notes): the grid, notated durations, bars, tempos and key. Raises MidiError.
+    """(Music, report) of raw notes (midi.raw_notes): grid, notated durations, bars, tempos, key. Raises MidiError.
 
     close_gaps=False keeps the gate times: durations are then only rounded to the grid.
     """
@@ -29,21 +29,21 @@ def quantise(raw, close_gaps=True):
     is_drum = np.array([v.is_drum for v in raw['voices']])
 
     # Unisons: of notes at one onset the longest stays, then a note ends where the next one of its pitch begins.
-    order = np.lexsort((-stop, start, pitch, voice))
-    start, stop, pitch, voice, before = start[order], stop[order], pitch[order], voice[order], duration[order]
-    same_line = (np.diff(voice, append=-1) == 0) & (np.diff(pitch, append=-1) == 0)
-    merged = np.roll(same_line & (np.diff(start, append=-1) == 0), 1)
-    start, stop, pitch, voice, before = (x[~merged] for x in (start, stop, pitch, voice, before))
-    same_line = (np.diff(voice, append=-1) == 0) & (np.diff(pitch, append=-1) == 0)
-    stop = np.where(same_line, np.minimum(stop, np.roll(start, -1)), stop)
+    line = 128 * voice + pitch
+    order = np.lexsort((-stop, start, line))
+    order = order[begins(line[order]) | begins(start[order])]
+    start, stop, pitch, voice, before, line = (x[order] for x in (start, stop, pitch, voice, duration, line))
+    stop[:-1] = np.where(begins(line)[1:], stop[:-1], np.minimum(stop[:-1], start[1:]))
 
     order = np.lexsort((pitch, start, voice))
     start, stop, pitch, voice, before = (x[order] for x in (start, stop, pitch, voice, before))
     if close_gaps:
         stop = notated_ends(start, stop, voice, is_drum[voice], starts)
-    report = {'notes': len(onset), 'merged_unisons': int(merged.sum()), 'onset_error': float(np.abs(moved).sum() / UNITS),
+    report = {'notes': len(onset), 'merged_unisons': len(onset) - len(order),             # times in quarters
+              'onset_error': float(np.abs(moved).sum() / UNITS),
               'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
-              'duration': float(before.sum() / UNITS), 'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
+              'duration': float(before.sum() / UNITS),
+              'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
 
     # Whole bars of silence before the first note go; then events are put on barlines.
     shift = int(starts[np.searchsorted(starts, start.min(), 'right') - 1])
@@ -53,37 +53,39 @@ def quantise(raw, close_gaps=True):
     starts = starts[:np.searchsorted(starts, stop.max(), 'left') + 1]
     meters = since_shift(meters, shift, starts[-1])
     tempos = bar_tempos([(t - shift, q) for t, q in raw['tempos']], starts)
-    keys, estimated = fitting_keys([(t - shift, s, m) for t, s, m in raw['keys']], starts, start, pitch, ~is_drum[voice])
+    keys = [(time - shift, *key) for time, *key in raw['keys']]
+    keys, estimated = fitting_keys(keys, starts, start, pitch, ~is_drum[voice])
     report['key_estimated'] = int(estimated)
 
     # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
     mean = np.bincount(voice, pitch, n_voices) / np.maximum(np.bincount(voice, minlength=n_voices), 1)
-    used = sorted(np.unique(voice).tolist(), key=lambda v: (raw['voices'][v].is_drum, raw['voices'][v].program, -mean[v]))
+    voices = raw['voices']
+    used = sorted(np.unique(voice).tolist(), key=lambda v: (voices[v].is_drum, voices[v].program, -mean[v]))
     rank = np.zeros(n_voices, np.int64)
     rank[used] = np.arange(len(used))
     notes = np.stack([start, stop - start, pitch, rank[voice]], 1).astype(np.int32)
     notes = notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
-    return Music(notes, [raw['voices'][v] for v in used], meters, tempos, keys), report
+    return Music(notes, [voices[v] for v in used], meters, tempos, keys), report
 
 
 def lay_bars(events, end):
     """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator).
 
-    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter of its
-    own. Meters that the grid cannot hold (denominators over 32) are ignored. MidiError if there are too many bars.
+    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter
+    of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars.
     """
     meters, starts, current = [], [0], (4, 4)
 
     def fill(until):
         length = bar_length(*current)
-        if until > MAX_BARS * 4 * UNITS or (until - starts[-1]) / length > MAX_BARS:
+        if until > MAX_BARS * WHOLE or (until - starts[-1]) / length > MAX_BARS:
             raise MidiError(f'longer than {MAX_BARS} bars')
         if not meters or meters[-1][1:] != current:
             meters.append((starts[-1], *current))
         starts.extend(range(starts[-1] + length, int(until) + 1, length))
 
     for time, numerator, denominator in sorted(events):
-        if denominator not in (1, 2, 4, 8, 16, 32) or not 0 < bar_length(numerator, denominator) <= MAX_BAR:
+        if not is_meter(numerator, denominator):
             continue
         time = min(time, end)
         length = bar_length(*current)
@@ -96,9 +98,7 @@ def lay_bars(events, end):
         if time > starts[-1]:
             fill(time)
             if time > starts[-1]:                                             # a short bar of its own meter
-                short = (time - starts[-1]) // STRAIGHT
-                power = max(p for p in (1, 2, 4, 8) if short % p == 0)
-                current = short // power, 32 // power
+                current = fitting_meter(time - starts[-1])
                 fill(time)
         current = numerator, denominator
     length = bar_length(*current)
@@ -107,7 +107,10 @@ def lay_bars(events, end):
 
 
 def snap(onset, end, pitch, voice, n_voices, starts):
-    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat. Beats are quarters from the barline."""
+    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat.
+
+    A beat is a quarter from the barline in every meter, unlike notes.beat_length: the two grids divide a quarter.
+    """
     def beats(time):
         """(id of voice and beat, start of the beat, its length, time since then): a bar's last beat may be short."""
         bar = np.searchsorted(starts, time, 'right') - 1
@@ -124,7 +127,7 @@ def snap(onset, end, pitch, voice, n_voices, starts):
 
     ids, _, _, phase = beats(onset)
     grids, group = np.unique(ids, return_inverse=True)
-    odd = np.rint(phase / STRAIGHT) % 2                                       # off-beat 32nds are rarer than triplets: a unit dearer
+    odd = np.rint(phase / STRAIGHT) % 2                                       # 32nds, rarer than triplets, are dearer
     error = {step: np.bincount(group, np.abs(phase - step * np.rint(phase / step))) for step in (STRAIGHT, TRIPLET)}
     steps = np.where(error[TRIPLET] + 0.25 < error[STRAIGHT] + np.bincount(group, odd), TRIPLET, STRAIGHT)
     start, _ = on_grid(onset)
@@ -143,11 +146,11 @@ def snap(onset, end, pitch, voice, n_voices, starts):
 def notated_ends(start, stop, voice, is_drum, starts):
     """Ends as a musician would write them, for notes sorted by voice and onset.
 
-    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note; one
-    before the next beat, if it is at most a 16th and a third of the note. A note that runs into the next onset by at most a 32nd
-    ends there. A drum stroke lasts to the next onset or the next beat.
+    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note.
+    One before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into the next onset
+    by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
     """
-    new = (np.diff(voice, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0)
+    new = begins(voice) | begins(start)
     first = np.flatnonzero(new)
     following = np.where(np.diff(voice[first], append=-1) == 0, np.roll(start[first], -1), np.iinfo(np.int32).max)
     following = following[np.cumsum(new) - 1]
@@ -156,7 +159,8 @@ def notated_ends(start, stop, voice, is_drum, starts):
     runs_on = (gap < 0) & (gap >= -STRAIGHT) & (following - start > -gap)
     stop = np.where((short & (gap >= 0)) | runs_on, following, stop)
     to_beat = next_beat(stop - 1, starts) - stop
-    stop = stop + np.where((to_beat <= UNITS // 4) & (3 * to_beat <= stop - start) & (stop + to_beat <= following), to_beat, 0)
+    reaches = (to_beat <= UNITS // 4) & (3 * to_beat <= stop - start) & (stop + to_beat <= following)
+    stop = np.where(reaches, stop + to_beat, stop)
     return np.where(is_drum, np.minimum(following, next_beat(start, starts)), stop)
 
 
@@ -179,7 +183,7 @@ def since_shift(events, shift, end):
 
 
 def bar_tempos(events, starts):
-    """Tempo changes at barlines: each bar's mean tempo (quarters per minute), where it differs by 5% from the one in force."""
+    """Tempo changes at barlines: a bar's mean tempo (quarters per minute) if it differs by 5% from the one in force."""
     events = sorted((max(t, 0), q) for t, q in events)
     if not events or events[0][0] > starts[1] / 2:
         events.insert(0, (0, 120.0))
@@ -196,18 +200,17 @@ def bar_tempos(events, starts):
     return tempos
 
 
-MAJOR_SCALE = np.zeros(12)
-MAJOR_SCALE[[0, 2, 4, 5, 7, 9, 11]] = 1
+MAJOR_SCALE = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
 # Probe-tone ratings of Krumhansl & Kessler (1982), major and minor on C.
 PROFILES = np.array([[6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
                      [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]])
 ROTATED = np.array([np.roll(profile, tonic) for profile in PROFILES for tonic in range(12)])
 ROTATED = (ROTATED - ROTATED.mean(1, keepdims=True)) / ROTATED.std(1, keepdims=True)
-SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps % 12) for sharps in range(-7, 8)])     # row: sharps + 7
+SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])     # row: sharps + 7; column: pitch class
 
 
 def fitting_keys(events, starts, onset, pitch, is_pitched):
-    """(keys at barlines, estimated?). The file's keys stay if each fits its notes: within 2% of the notes of the best scale.
+    """(keys at barlines, estimated?). The file's keys stay if each holds as many notes as the best scale, less 2%.
 
     Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler.
     """
@@ -234,5 +237,5 @@ def fitting_keys(events, starts, onset, pitch, is_pitched):
             return keys, False
     counts = np.bincount(pitch_class, minlength=12).astype(float)
     mode, tonic = divmod(int(np.argmax(ROTATED @ (counts - counts.mean()))), 12)
-    sharps = (7 * (tonic + 3 * mode) + 5) % 12 - 5                            # relative major, on the line of fifths from -5 to 6
+    sharps = (7 * (tonic + 3 * mode) + 5) % 12 - 5                            # of the relative major, -5 to 6
     return [(0, sharps, 'minor' if mode else 'major')], True

@@ -16,10 +16,10 @@ from functools import lru_cache
 
 from music import notation
 from music.notation import FIFTHS
-from music.notes import UNITS
+from music.notes import UNITS, WHOLE, is_meter
 from music.unfold import TICKS, AbcError, Bar, play
 
-WHOLE = 4 * UNITS * TICKS           # ticks of a whole note
+WHOLE_TICKS = WHOLE * TICKS
 MODES = {'': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5, 'lyd': -1}    # fifths below major
 MINOR = {'dor', 'aeo', 'min', 'm', 'phr', 'loc'}
 SEMITONES = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}
@@ -199,23 +199,23 @@ class Tune:
         """A header field, a body field or an inline field; fields without influence on what sounds are passed over."""
         here = self.line or self
         if letter == 'K':
-            here.key, here.signature = key_of(value, here)
+            here.key, here.signature = read_key(value, here)
             here.shift = shift_of(value, here.shift)
             if not self.in_body:
                 self.in_body = True
                 if self.unit is None:
-                    self.unit = WHOLE // (16 if self.meter and 4 * self.meter[0] < 3 * self.meter[1] else 8)
+                    self.unit = WHOLE_TICKS // (16 if self.meter and 4 * self.meter[0] < 3 * self.meter[1] else 8)
                 for line in self.voices.values():       # declared before K:
                     line.unit, line.meter, line.key, line.signature = self.unit, self.meter, self.key, self.signature
                     line.bar = Bar(line.meter, line.key, self.tempo)
         elif letter == 'L':
             if not re.fullmatch(r'\d{1,4}(/\d{1,4})?', value.replace(' ', '')):
                 raise AbcError('L: not understood')
-            here.unit = length_of(value.replace(' ', ''), WHOLE)
+            here.unit = length_of(value.replace(' ', ''), WHOLE_TICKS)
         elif letter == 'M':
-            here.meter = meter_of(value)
+            here.meter = read_meter(value)
         elif letter == 'Q':
-            self.tempo = tempo_of(value, here.unit or WHOLE // 8, self.tempo)
+            self.tempo = read_tempo(value, here.unit or WHOLE_TICKS // 8, self.tempo)
         elif letter == 'P' and self.in_body:
             for line in list(self.voices.values()) or [self.voice('1')]:
                 line.barline('||', '', self.tempo)
@@ -303,7 +303,7 @@ class Tune:
             if i:
                 line.barline('|', '', self.tempo)
             line.tuplets, line.broken = [], (1, 1)
-            line.add([], WHOLE * line.meter[0] // line.meter[1])
+            line.add([], WHOLE_TICKS * line.meter[0] // line.meter[1])
 
 
 def passes(text):
@@ -340,7 +340,7 @@ def shift_of(text, shift):
     return sum(int(n) * scale[what] if what in scale else int(n + '12') for what, n in found) if found else shift
 
 
-def meter_of(text):
+def read_meter(text):
     """M: field -> (numerator, denominator), or None for free meter."""
     text = re.sub(r'["\s()]', '', text)
     if text in ('none', 'None', ''):
@@ -350,24 +350,24 @@ def meter_of(text):
     match = re.fullmatch(r'(\d{1,3}(?:\+\d{1,3})*)/(\d{1,3})', text)
     if not match:
         raise AbcError('M: not understood')
-    try:
-        return notation.meter_of(sum(map(int, match[1].split('+'))), match[2])
-    except notation.NotationError:
-        raise AbcError('impossible meter') from None
+    meter = sum(map(int, match[1].split('+'))), int(match[2])
+    if not is_meter(*meter):
+        raise AbcError('impossible meter')
+    return meter
 
 
-def tempo_of(text, unit, former):
+def read_tempo(text, unit, former):
     """Q: field -> quarters a minute. '1/4=120', '"Slow" 3/8=60', 'C3=80' and '120' (unit lengths a minute); words alone change nothing."""
     text = re.sub(r'"[^"]*"', '', text).replace(' ', '')
     match = re.fullmatch(r'(?:(\d{1,4}/\d{1,4}(?:\+\d{1,4}/\d{1,4})*)=|(C\d{0,4})=)?(\d{1,5})', text.replace('1/4.', '3/8'))
     if not match:
         return former
     lengths = match[1].split('+') if match[1] else [(match[2] or 'C')[1:]]
-    beat = sum(length_of(length, WHOLE if match[1] else unit) for length in lengths)
+    beat = sum(length_of(length, WHOLE_TICKS if match[1] else unit) for length in lengths)
     return max(1, min(9999, round(beat * int(match[3]) / (UNITS * TICKS))))
 
 
-def key_of(text, here):
+def read_key(text, here):
     """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps the key."""
     text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+|\b(treble|alto|tenor|bass|perc)\S*', '', text)
     if not text.strip():

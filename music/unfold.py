@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass, field
 
 from music.notation import without_overlaps
-from music.notes import MAX_BAR, UNITS, Music, Voice, bar_length
+from music.notes import Music, Voice, bar_length, fitting_meter
 
 TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # of one unit of music.py: tunes are read exactly in ticks, whatever their tuplets and short notes
-WHOLE = 4 * UNITS
 MAX_BARS = 20_000                   # played bars of one tune; beyond, the repeats are nonsense
 
 
@@ -177,7 +176,9 @@ def timeline(played, title):
         if short and i == 0:
             pickup = whole(length)
         elif length != full and not (short and i == len(bars) - 1):        # nothing follows a short last bar
-            meter = meter_of_length(whole(length), meter[1] if meter else 4)
+            meter = fitting_meter(whole(length), meter[1] if meter else 4)
+            if not meter:
+                raise AbcError('bar length that no meter has')
         if not meters or meters[-1][1:] != meter:
             meters.append((whole(starts[-1]), *meter))
         starts.append(starts[-1] + length)
@@ -225,12 +226,3 @@ def whole(ticks):
     if ticks % TICKS:
         raise AbcError('bar off the grid')
     return ticks // TICKS
-
-
-def meter_of_length(length, denominator):
-    """(numerator, denominator) of a bar of `length` units, in the given denominator if possible."""
-    while length * denominator % WHOLE and denominator < 32:
-        denominator *= 2
-    if length * denominator % WHOLE or not 0 < length <= MAX_BAR:
-        raise AbcError('bar length that no meter has')
-    return length * denominator // WHOLE, denominator
