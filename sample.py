@@ -23,7 +23,7 @@ import torch
 from bpe import Tokenizer
 from configurator import configure, fail
 from music.abcfile import write_abc
-from music.metrics import NAMES, compare, exact_bars, longest_runs, statistics
+from music.metrics import STATISTICS, compare, exact_bars, longest_runs, statistics
 from music.midi import read_midi, write_midi
 from music.notation import NotationError, decode, encode
 from music.notes import KEYS
@@ -256,7 +256,7 @@ def print_measures(result):
         print(f'{"median":>36} {"samples":>9} {"held out":>9} {"overlap":>8} {"baseline":>8} {"n":>5}')
         for name, row in result['comparison'].items():
             cells = ['undefined' if row[c] is None else f'{row[c]:.3g}' for c in ('samples', 'held_out', 'overlap', 'baseline')]
-            print(f'{NAMES[name]:>36} {cells[0]:>9} {cells[1]:>9} {cells[2]:>8} {cells[3]:>8} {row["n"]:>5}')
+            print(f'{STATISTICS[name]:>36} {cells[0]:>9} {cells[1]:>9} {cells[2]:>8} {cells[3]:>8} {row["n"]:>5}')
         known = [row for row in result['comparison'].values() if row['overlap'] is not None]
         if known:
             overlap, baseline = (np.mean([row[c] for row in known]) for c in ('overlap', 'baseline'))

@@ -2,11 +2,11 @@
 
     text = write_abc(music, title='Untitled')       # read_abc of tunebook.py gives the same music back
 
-The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent ones
-rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to further
-voices of the same instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is inside a tuplet
-`(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the barline, and one is written wherever readers could
-disagree about whether it holds in other octaves.
+The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent
+ones rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to
+further voices of the same instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is
+inside a tuplet `(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the barline, and one is written
+wherever readers could disagree about whether it holds in other octaves.
 """
 import re
 from fractions import Fraction
@@ -15,14 +15,14 @@ from functools import lru_cache
 import numpy as np
 
 from music.instruments import INSTRUMENTS
-from music.notation import FIFTHS, length_text, spelling
+from music.notation import MARKS, SEMITONES, changes, length_text, signature, spelling
 from music.notation import pitches as pitches_of
-from music.notes import KEY_NAMES, UNITS, Voice, bar_length, bar_starts
+from music.notes import KEY_NAMES, UNITS, Voice, bar_length, bar_starts, beat_length
 from music.quantise import STRAIGHT
 
-BARS_PER_LINE, LINE_WIDTH = 4, 100         # at most, bars and characters
+BARS_PER_LINE, LINE_WIDTH = 4, 100  # at most, bars and characters
 MAX_LINES = 30                      # voices that abc2midi can hold
-DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}          # 64ths that one note with up to two dots lasts
+DRAWABLE = {n << k for n in (1, 3, 7) for k in range(8) if n << k <= 128}       # 64ths of one note with up to two dots
 
 
 def write_abc(music, title=''):
@@ -31,21 +31,26 @@ def write_abc(music, title=''):
     if music.pickup and len(starts) == 2 or len(starts) == 1:
         starts.append(starts[-1] + bar_length(*music.meters[0][1:]))
     bars = list(zip(starts, starts[1:]))
-    meters, tempos, keys = ({onset: event for onset, *event in events} for events in (music.meters, music.tempos, music.keys))
     voices = music.voices or [Voice()]
     lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
     only_drums = voices[lines[0][0]].is_drum
     title = re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%')
-    header = ['X:1', 'T:' + title, 'M:%d/%d' % tuple(meters[0]), 'L:1/8',
-              'Q:1/4=%d' % tempos[0][0], score(lines), 'K:' + KEY_NAMES[tuple(keys[0])],
-              '%%MIDI chordattack 0']                # abc2midi would spread the notes of a chord, each one 1/48 quarter later
+    (_, numerator, denominator), (_, tempo), (_, *key) = music.meters[0], music.tempos[0], music.keys[0]
+    header = ['X:1', f'T:{title}', f'M:{numerator}/{denominator}', 'L:1/8', f'Q:1/4={tempo}', score(lines),
+              f'K:{KEY_NAMES[tuple(key)]}',
+              '%%MIDI chordattack 0']                    # abc2midi would play the notes of a chord one after another
+    # Notes are beamed by the beat, but never in less than quarters, and a whole bar of 3/8 together.
+    beats = {onset: UNITS * 3 // 2 if meter == [3, 8] else max(UNITS, beat_length(*meter)) for onset, *meter in music.meters}
     channels = channels_of(voices)
     columns = []
     for n, (v, notes) in enumerate(lines):
         voice = voices[v]
         name = 'Drums' if voice.is_drum else INSTRUMENTS[voice.program]
         header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
-        columns.append(column(notes, bars, meters, tempos if n == 0 else {}, keys, voice.is_drum and not only_drums))
+        in_c = voice.is_drum and not only_drums
+        keys = [(0, 0, 'major')] if in_c else music.keys
+        fields = changes(music.meters, music.tempos if n == 0 else [], keys) | ({0: '[K:C]'} if in_c else {})
+        columns.append(column(notes, bars, fields, beats, {onset: sharps for onset, sharps, _ in keys}))
     body = []
     for first, last in systems(columns):
         end = '|]' if last == len(bars) else '|'
@@ -54,7 +59,7 @@ def write_abc(music, title=''):
 
 
 def systems(columns):
-    """Yield (first bar, behind the last bar) of each line of music: as many bars as fit, by the fullest voice, but only a few."""
+    """Yield (first bar, bar behind the last) of each line of music: a few bars, as many as fit in the fullest voice."""
     first, width = 0, 0
     for bar, cells in enumerate(zip(*columns)):
         size = max(map(len, cells))
@@ -66,8 +71,11 @@ def systems(columns):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one another. Where
-    abc2midi cannot hold so many lines, those of a voice are folded together; failing that, voices of one instrument share theirs."""
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one another.
+
+    Where abc2midi cannot hold so many lines, two of a voice are folded together. Where each voice has one line only, the
+    voices of one instrument share their lines.
+    """
     lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
     while len(lines) > MAX_LINES:
         for v, line in sorted(lines, key=lambda line: len(line[1])):
@@ -127,25 +135,17 @@ def score(lines):
 
 
 def channels_of(voices):
-    """MIDI channel (1-16) of each voice: voices of one program share one, since there are only sixteen; drums are on 10."""
+    """MIDI channel (1-16) of each voice: voices of one program share one of the sixteen; drums are on 10."""
     free = [c for c in range(1, 17) if c != 10]
     taken = {}
     return [10 if v.is_drum else taken.setdefault(v.program, free[len(taken) % 15]) for v in voices]
 
 
-def column(notes, bars, meters, tempos, keys, in_c):
-    """Texts of all bars of one line of chords."""
-    cells, k, held, fifths, numerator, denominator, carried = [], 0, None, 0, 4, 4, ()
+def column(notes, bars, fields, beats, keys):
+    """Texts of all bars of one line of chords. `fields`, `beats` (units) and `keys` (sharps) are dicts by onset."""
+    cells, k, held, carried, beat, sharps = [], 0, None, (), UNITS, 0
     for start, end in bars:
-        changes = ''
-        if start in meters:
-            numerator, denominator = meters[start]
-            changes += f'[M:{numerator}/{denominator}]' if start else ''
-        if start in tempos and start:
-            changes += f'[Q:1/4={tempos[start][0]}]'
-        if start in keys:
-            fifths = 0 if in_c else keys[start][0]
-            changes += f'[K:{KEY_NAMES[tuple(keys[start])]}]' if start and not in_c else '[K:C]' if in_c and not start else ''
+        beat, sharps = beats.get(start, beat), keys.get(start, sharps)
         spans = []
         while held or k < len(notes) and notes[k][0] < end:
             onset, stop, pitches, tied = held or notes[k]
@@ -154,19 +154,18 @@ def column(notes, bars, meters, tempos, keys, in_c):
             spans.append((onset - start, min(stop, end) - start, pitches, pitches if held else tied))
             if held:
                 break
-        beat = UNITS * 3 // 2 if denominator == 8 and numerator % 3 == 0 else max(UNITS, 4 * UNITS // denominator)
-        courtesy = tuple(place for place, pitch in carried if pitches_of(fifths).get(place) != pitch)
-        cells.append(changes + bar_text(tuple(spans), end - start, fifths, beat, courtesy))
+        courtesy = tuple(place for place, pitch in carried if pitches_of(sharps).get(place) != pitch)
+        cells.append(fields.get(start, '') + bar_text(tuple(spans), end - start, sharps, beat, courtesy))
         tied = spans[-1][3] if spans and spans[-1][1] == end - start else ()
-        carried = [(spelling(fifths)[pitch].lstrip('^_='), pitch) for pitch in tied]
+        carried = [(spelling(sharps)[pitch].lstrip('^_='), pitch) for pitch in tied]
     return cells
 
 
 @lru_cache(maxsize=100_000)
-def bar_text(spans, length, fifths, beat, courtesy):
-    """Text of a bar of one line: `spans` are (start, end, pitches, pitches tied to the next), times from the barline; a space stands
-    at each `beat`. On the places of `courtesy` (letter and octave, as in "c'") a tie brings another pitch into the bar than the key
-    signature says: the first note there gets its accidental in any case."""
+def bar_text(spans, length, sharps, beat, courtesy):
+    """Text of a bar of one line, with a space at each `beat`. `spans`: (start, end, pitches, pitches tied to the next), times
+    from the barline. `courtesy`: places (letter and octave, as in "c'") where a tie brings in another pitch than the key
+    signature says. The first note there gets its accidental in any case."""
     pieces, at = [], 0
     for start, end, pitches, tied in spans + ((length, length, (), ()),):
         if start > at:
@@ -176,23 +175,28 @@ def bar_text(spans, length, fifths, beat, courtesy):
         at = end
     text, held, i = '', dict.fromkeys(courtesy), 0
     while i < len(pieces):
-        j = i
-        while pieces[j][1] % STRAIGHT and j + 1 < len(pieces):
+        j = i + 1
+        while pieces[j - 1][1] % STRAIGHT and j < len(pieces):
             j += 1
-        tuplet = j > i or pieces[i][1] % STRAIGHT
-        elements = [element for piece in pieces[i:j + 1] for element in drawable(*piece, tuplet)]
+        tuplet = j > i + 1 or pieces[i][1] % STRAIGHT
+        elements = [element for piece in pieces[i:j] for element in drawable(*piece, tuplet)]
         text += ' ' if i and pieces[i][0] % beat == 0 else ''
         text += f'(3:2:{len(elements)}' if tuplet else ''
-        for size, pitches, tied in elements:
-            some = len(tied) < len(pitches)                                  # else the tie follows the chord
-            notes = ''.join(spelled(pitch, fifths, held) + ('-' if some and pitch in tied else '') for pitch in pitches)
-            text += (f'[{notes}]' if len(pitches) > 1 else notes or 'z') + length_text(size) + ('-' if tied and not some else '')
-        i = j + 1
+        text += ''.join(element_text(*element, sharps, held) for element in elements)
+        i = j
     return text
 
 
+def element_text(size, pitches, tied, sharps, held):
+    """Text of a note, chord or rest; a tie of all its notes follows the chord."""
+    each = 0 < len(tied) < len(pitches)
+    notes = [spelled(pitch, sharps, held) + ('-' if each and pitch in tied else '') for pitch in pitches] or ['z']
+    text = f'[{"".join(notes)}]' if len(notes) > 1 else notes[0]
+    return text + length_text(size) + ('-' if tied and not each else '')
+
+
 def cut(start, end, pitches, tied):
-    """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that the tuplet stays within its beat."""
+    """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that its tuplet stays in the beat."""
     points = {start, end}
     if start % STRAIGHT:
         beat = start + -start % UNITS
@@ -206,7 +210,7 @@ def cut(start, end, pitches, tied):
 
 def drawable(start, end, pitches, tied, tuplet):
     """Elements (length in units as written, pitches, tied) of a piece, in lengths that one note with dots can have."""
-    left, elements = (end - start) * (1 if tuplet else 2) // (1 if tuplet else 3), []         # in 64ths
+    left, elements = (end - start if tuplet else (end - start) * 2 // 3), []             # in 64ths
     while left:
         size = max(d for d in DRAWABLE if d <= left)
         left -= size
@@ -214,13 +218,12 @@ def drawable(start, end, pitches, tied, tuplet):
     return elements
 
 
-def spelled(pitch, fifths, held):
-    """Note text in the key. `held`: accidentals since the barline, by letter and by place; a mark is left out only if both agree."""
-    text = spelling(fifths)[pitch]
-    place = text.lstrip('^_=')
+def spelled(pitch, sharps, held):
+    """Note text. `held`: accidentals since the barline, by letter and by place; a mark is left out only if both agree."""
+    place = spelling(sharps)[pitch].lstrip('^_=')
     letter = place[0].upper()
-    natural = (fifths + 6 - FIFTHS.index(letter)) // 7                    # what the key signature does to this letter
-    alter = {'^': 1, '_': -1, '=': 0, '': natural}[text[:len(text) - len(place)]]
-    silent = held.get((letter, 'all'), natural) == alter == held.get(place, natural)
+    alter = (pitch - SEMITONES[letter] + 6) % 12 - 6
+    in_key = signature(sharps)[letter]
+    silent = held.get((letter, 'all'), in_key) == alter == held.get(place, in_key)
     held[letter, 'all'] = held[place] = alter
-    return place if silent else {1: '^', -1: '_', 0: '='}[alter] + place
+    return place if silent else MARKS[alter] + place

@@ -4,20 +4,20 @@
     overlap(values_a, values_b)          # shared area of two distributions, 0 to 1
     longest_runs(train, tunes)           # longest passage of each tune that stands in train too, in any key
 
-Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A statistic
-that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
+Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. Time is in units of 1/24 quarter. A
+statistic that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
 """
 import re
 
 import numpy as np
 
 from music.notation import NotationError, decode
-from music.notes import UNITS, bar_starts
+from music.notes import UNITS, bar_length, bar_starts, beat_length
+from music.quantise import SCALES
 
 SIXTEENTH = UNITS // 4
-MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)        # a natural minor scale has the notes of the major scale three semitones above
 
-NAMES = {                                   # statistic -> what it is, for people; `compare` keeps to this order
+STATISTICS = {                              # statistic -> what it is, for people; `compare` keeps to this order
     'notes': 'notes',
     'bars': 'bars',
     'pitch_class_entropy': 'pitch-class entropy (bits)',
@@ -38,8 +38,8 @@ NAMES = {                                   # statistic -> what it is, for peopl
 
 
 def statistics(music):
-    """Dict of all of NAMES for one Music; None where undefined: pitch statistics of drums alone, everything of no notes."""
-    stats = dict.fromkeys(NAMES)
+    """Dict of all STATISTICS of a Music; None where undefined: pitch statistics of drums, everything of no notes."""
+    stats = dict.fromkeys(STATISTICS)
     stats['notes'], stats['bars'] = len(music.notes), len(bar_starts(music)) - 1
     if not len(music.notes):
         return stats
@@ -86,9 +86,8 @@ def entropy(counts):
 
 
 def scale_consistency(pitch):
-    """Largest share of the notes that fall in one of the 24 major and natural minor scales."""
-    counts = np.bincount(pitch % 12, minlength=12)
-    return max(counts[[(tonic + step) % 12 for step in MAJOR_SCALE]].sum() for tonic in range(12)) / len(pitch)
+    """Largest share of the notes that fall in one major scale (or the natural minor scale of the same notes)."""
+    return (SCALES @ np.bincount(pitch % 12, minlength=12)).max() / len(pitch)
 
 
 def sounding(notes):
@@ -115,9 +114,9 @@ def seconds(music, end):
 
 
 def groove(onset, starts):
-    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars, on a grid of
-    sixteenths (Wu and Yang, ISMIR 2020). Only bars of equal length are compared. The first is near 1 for all sparse
-    music, hence the second, which looks at steps with an onset alone."""
+    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars of one length,
+    on a grid of sixteenths (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music. Hence the second, which
+    looks at steps with an onset alone."""
     steps = [set() for _ in starts[:-1]]
     for bar, at in zip(np.searchsorted(starts, onset, 'right') - 1, onset):
         steps[bar].add(int(at - starts[bar]) // SIXTEENTH)
@@ -138,21 +137,19 @@ def meter_at(music, starts):
 
 
 def metrical_weights(numerator, denominator):
-    """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, down to sixteenths and what is finer.
+    """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, to sixteenths and finer.
 
-    In 4/4: 0, half bar -1, quarters -2, eighths -3, sixteenths -4 (Longuet-Higgins and Lee, 1984). Compound meters divide
-    into dotted beats; otherwise an even number of beats is halved.
+    In 4/4: 0, half bar -1, quarters -2, eighths -3, sixteenths -4 (Longuet-Higgins and Lee, 1984). An even number of
+    beats is halved, a dotted beat divided by three.
     """
-    length = 4 * UNITS * numerator // denominator
-    compound = denominator >= 8 and numerator % 3 == 0 and numerator > 3
-    beat = 4 * UNITS // denominator * (3 if compound else 1)
+    length, beat = bar_length(numerator, denominator), beat_length(numerator, denominator)
     spans, span = [length], length
     while span % (2 * beat) == 0 and span > beat:
         span //= 2
         spans.append(span)
     if span != beat:
         spans.append(beat)
-    if compound:
+    if beat > bar_length(1, denominator):
         spans.append(beat // 3)
     while spans[-1] % (2 * SIXTEENTH) == 0:
         spans.append(spans[-1] // 2)
@@ -163,8 +160,8 @@ def metrical_weights(numerator, denominator):
 
 
 def syncopation(onsets, starts, meters):
-    """Sum over the notes of one voice of how much stronger the strongest beat is that passes before the next note begins, if it
-    is stronger than the note's own (Longuet-Higgins and Lee). The last note has no next one, and counts nothing."""
+    """Sum over the notes of a voice: how much stronger than the note's own beat is the strongest one that passes before the
+    next note begins (Longuet-Higgins and Lee)? Weaker ones and the last note count nothing."""
     weight_T = np.concatenate([metrical_weights(*meter)[-(b - a):] for meter, a, b in zip(meters, starts, starts[1:])])
     total = 0
     for at, following in zip(onsets, onsets[1:]):
@@ -174,7 +171,7 @@ def syncopation(onsets, starts, meters):
 
 
 def exact_bars(text):
-    """(bars that fill their meter, all bars) of a text in the notation that may hold mistakes: each line is read on its own."""
+    """(bars that fill their meter, all bars) of a text in the notation that may hold mistakes. Each line is read alone."""
     lines = text.splitlines()
     n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
     header, bars, good = lines[:n_header], lines[n_header:], 0
@@ -193,8 +190,8 @@ def exact_bars(text):
 def overlap(a, b, points=1000):
     """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
 
-    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of the same size.
-    Where a list is narrower than a hundredth of all, the other is smoothed no more than that either: an atom stays an atom.
+    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of that size.
+    Where a list is narrower than a hundredth of all, the other is smoothed no more either: an atom stays an atom.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     spread = np.ptp(np.concatenate([a, b]))
@@ -215,32 +212,31 @@ def overlap(a, b, points=1000):
 def compare(samples, held_out, seed=0, rounds=20):
     """Samples against held-out tunes, both lists of `statistics`: for each name a dict of
 
-    samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many held-out
-    tunes; baseline: overlap of two sets of held-out tunes of that size; n: that size. Overlaps are means over `rounds` draws.
+    samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many
+    held-out tunes; baseline: overlap of two sets of held-out tunes; n: tunes in a set. Overlaps are means over `rounds`.
     """
     rng = np.random.default_rng(seed)
     table = {}
-    for name in NAMES:
+    for name in STATISTICS:
         ours = np.array([s[name] for s in samples if s[name] is not None], float)
         theirs = np.array([s[name] for s in held_out if s[name] is not None], float)
-        row = table[name] = {'samples': None, 'held_out': None, 'overlap': None, 'baseline': None, 'n': 0,
-                             'samples_undefined': len(samples) - len(ours), 'held_out_undefined': len(held_out) - len(theirs)}
-        row['samples'] = float(np.median(ours)) if len(ours) else None
-        row['held_out'] = float(np.median(theirs)) if len(theirs) else None
-        row['n'] = n = min(len(ours), len(theirs) // 2)
-        if n < 2:
-            continue
+        n = min(len(ours), len(theirs) // 2)
         overlaps, baselines = [], []
-        for _ in range(rounds):
+        for _ in range(rounds if n >= 2 else 0):
             shuffled = rng.permutation(theirs)
             overlaps.append(overlap(rng.permutation(ours)[:n], shuffled[:n]))
             baselines.append(overlap(shuffled[n:2 * n], shuffled[:n]))
-        row['overlap'], row['baseline'] = float(np.mean(overlaps)), float(np.mean(baselines))
+        table[name] = {'samples': float(np.median(ours)) if len(ours) else None,
+                       'held_out': float(np.median(theirs)) if len(theirs) else None,
+                       'overlap': float(np.mean(overlaps)) if overlaps else None,
+                       'baseline': float(np.mean(baselines)) if overlaps else None, 'n': n,
+                       'samples_undefined': len(samples) - len(ours),
+                       'held_out_undefined': len(held_out) - len(theirs)}
     return table
 
 
 def intervals(music):
-    """List of arrays, one a voice: each note as a number made of its step in pitch and in time from the note before it."""
+    """An array for each voice: each note as a number made of its steps in time and in pitch from the note before it."""
     lines = []
     for v in np.unique(music.notes[:, 3]):
         notes = music.notes[music.notes[:, 3] == v].astype(np.int64)
@@ -250,12 +246,12 @@ def intervals(music):
 
 
 def longest_runs(train, tunes):
-    """For each tune the longest run of notes that stands in `train` too, in any key: number of (pitch step, time step) pairs.
+    """For each tune the longest run of steps (in pitch and time) that stands in `train` too, in any key: their number.
 
-    train: list of Music; tunes: list of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990); the
-    longest match of a suffix of a tune is with the train suffix next to it, before or after.
+    train, tunes: lists of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990). The longest
+    match of a suffix of a tune is with the train suffix next to it, before or after.
     """
-    known = {line.tobytes(): line for music in train for line in intervals(music)}          # a transposed copy is no other line
+    known = {line.tobytes(): line for music in train for line in intervals(music)}      # a transposed copy is the same line
     lines = [(-1, line) for line in known.values()]
     lines += [(i, line) for i, music in enumerate(tunes) for line in intervals(music)]
     if not lines:

@@ -25,23 +25,22 @@ def read_midi(source, close_gaps=True):
 
 
 def raw_midi(source):
-    """(raw notes as in raw_notes, repaired?) of a path or bytes. symusic reads; what it rejects is repaired and read again."""
+    """(raw_notes, repaired?) of a path or bytes. symusic reads; what it rejects is repaired and read again."""
     if isinstance(source, bytes):
         data = source
     else:
         with open(source, 'rb') as f:
             data = f.read()
     raw, repaired = None, False
-    if data.startswith(b'MThd') and data[12:13] < b'\x80':                    # else RIFF, junk before the header, or SMPTE time
+    if data.startswith(b'MThd') and data[12:13] < b'\x80':        # else RIFF, junk before the header, or SMPTE time
         try:
             raw = raw_notes(Score.from_midi(data))
         except (RuntimeError, ValueError):
             pass
-    if raw is None or not len(raw['onset']):                                  # symusic drops notes that are never closed
+    if raw is None or not len(raw['onset']):                     # symusic drops notes that are never closed
+        data, repaired = repair(data), True
         try:
-            raw, repaired = raw_notes(Score.from_midi(repair(data))), True
-        except MidiError:
-            raise
+            raw = raw_notes(Score.from_midi(data))
         except (RuntimeError, ValueError) as e:
             raise MidiError('unreadable after repair') from e
     if not len(raw['onset']):
@@ -52,15 +51,15 @@ def raw_midi(source):
 def repair(data):
     """Bytes of a regular MIDI file with all whole events of a damaged one. Raises MidiError if there is no header.
 
-    Unwraps RIFF and skips junk before the header; cuts a track at its last whole event and closes its open notes; clips data
-    bytes to 7 bits; turns SMPTE time into quarters at 120 per minute.
+    Unwraps RIFF and skips junk before the header. Cuts a track at its last whole event and closes its open notes. Clips
+    data bytes to 7 bits. Turns SMPTE time into quarters at 120 per minute.
     """
     at = data.find(b'MThd')
     if at < 0 or len(data) < at + 14:
         raise MidiError('no MIDI header')
     kind, _, division = struct.unpack_from('>HHH', data, at + 8)
     smpte = division >= 0x8000
-    if smpte:                                                                 # frames per second (two's complement), ticks per frame
+    if smpte:                                                    # frames a second (two's complement), ticks a frame
         division = max((256 - (division >> 8)) * (division & 255) // 2, 1)
     elif division == 0:
         raise MidiError('no ticks per quarter')
@@ -77,7 +76,7 @@ def repair(data):
 
 
 def whole_events(data, at, stop, drop_tempo):
-    """(clean bytes of the whole events of a track, with open notes closed and an end, position after the last of them)."""
+    """(bytes of the whole events of a track, cleaned, with open notes closed and an end; position after the last)."""
     out, status, open_notes, pending = bytearray(), None, {}, 0               # pending: ticks of events left out
     try:
         while at < stop:
@@ -109,7 +108,7 @@ def whole_events(data, at, stop, drop_tempo):
                 if now < 0xA0:
                     key = now & 15, values[0]
                     open_notes[key] = max(open_notes.get(key, 0) + (1 if now >= 0x90 and values[1] else -1), 0)
-            else:                                                             # system messages have no place in a file
+            else:                                                # system messages have no place in a file
                 pending += delta
                 at = i + {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(now, 0)
     except IndexError:
@@ -132,6 +131,7 @@ def varlen(data, at, stop):
 
 
 def to_varlen(value):
+    """The bytes that varlen reads."""
     out = [value & 127]
     while value := value >> 7:
         out.append(value & 127 | 128)
@@ -139,42 +139,45 @@ def to_varlen(value):
 
 
 def raw_notes(score):
-    """Dict of a symusic score, times in units (float): onset, duration, pitch, voice (arrays); voices, meters, tempos, keys (lists)."""
+    """Dict of a symusic score, times in units (floats). Arrays: onset, duration, pitch, voice; the others are lists."""
     scale = UNITS / score.tpq
-    tracks = [(t, t.notes.numpy()) for t in score.tracks if len(t.notes)]
-    column = lambda name: np.concatenate([n[name] for _, n in tracks]) if tracks else np.zeros(0)
-    return {'onset': column('time') * scale, 'duration': column('duration') * scale, 'pitch': column('pitch').astype(np.int64),
-            'voice': np.repeat(np.arange(len(tracks)), [len(t.notes) for t, _ in tracks]),
-            'voices': [Voice(t.program, t.is_drum) for t, _ in tracks],
+    tracks = [track for track in score.tracks if len(track.notes)]
+    arrays = [track.notes.numpy() for track in tracks]
+    column = lambda name: np.concatenate([array[name] for array in arrays]) if arrays else np.zeros(0)
+    return {'onset': column('time') * scale, 'duration': column('duration') * scale,
+            'pitch': column('pitch').astype(np.int64),
+            'voice': np.repeat(np.arange(len(tracks)), [len(track.notes) for track in tracks]),
+            'voices': [Voice(track.program, track.is_drum) for track in tracks],
             'meters': [(m.time * scale, m.numerator, m.denominator) for m in score.time_signatures],
             'tempos': [(t.time * scale, 6e7 / max(t.mspq, 1)) for t in score.tempos],
             'keys': [(k.time * scale, k.key, 'minor' if k.tonality else 'major') for k in score.key_signatures]}
 
 
 def write_midi(music, path):
-    """Standard MIDI file of `music`: a conductor track, then a track per voice. Written beside `path` and renamed into place.
+    """Standard MIDI file of `music`: a conductor track, then a track per voice.
 
-    Up to 15 voices have a channel each; beyond that, voices of one program share one, and beyond 15 programs further ports are used.
+    Up to 15 voices have a channel each. Beyond that, voices of one program share one; beyond 15 programs, more ports.
     """
     file = mido.MidiFile(type=1, ticks_per_beat=UNITS * TICKS_PER_UNIT, charset='utf-8')
-    starts = bar_starts(music)
-    events = [(onset, mido.MetaMessage('time_signature', numerator=n, denominator=d)) for onset, n, d in music.meters]
+    meta = mido.MetaMessage
+    events = [(onset, meta('time_signature', numerator=n, denominator=d)) for onset, n, d in music.meters]
     if short := fitting_meter(music.pickup):
         events[0] = (music.pickup, events[0][1])
-        events.insert(0, (0, mido.MetaMessage('time_signature', numerator=short[0], denominator=short[1])))
-    events += [(onset, mido.MetaMessage('set_tempo', tempo=min(round(6e7 / q), 2 ** 24 - 1))) for onset, q in music.tempos]
-    events += [(onset, mido.MetaMessage('key_signature', key=KEY_NAMES[sharps, mode])) for onset, sharps, mode in music.keys]
-    conductor = [(0, mido.MetaMessage('track_name', name=music.title))] if music.title else []
+        events.insert(0, (0, meta('time_signature', numerator=short[0], denominator=short[1])))
+    events += [(onset, meta('set_tempo', tempo=min(round(6e7 / tempo), 2 ** 24 - 1))) for onset, tempo in music.tempos]
+    events += [(onset, meta('key_signature', key=KEY_NAMES[sharps, mode])) for onset, sharps, mode in music.keys]
+    conductor = [(0, meta('track_name', name=music.title))] if music.title else []
     file.tracks.append(track(conductor + events))
 
-    melodic = [v for v in music.voices if not v.is_drum]
-    programs = sorted({v.program for v in melodic})
-    line, downbeats = 0, set(starts)
+    melodic = [i for i, voice in enumerate(music.voices) if not voice.is_drum]
+    programs = sorted({music.voices[i].program for i in melodic})
+    downbeats = set(bar_starts(music))
     for i, voice in enumerate(music.voices):
-        place = line if len(melodic) <= 15 else programs.index(voice.program) if not voice.is_drum else 0
-        line += not voice.is_drum
-        port, channel = (0, 9) if voice.is_drum else (place // 15, (*range(9), *range(10, 16))[place % 15])
-        messages = [(0, mido.MetaMessage('midi_port', port=port)),
+        port, channel = 0, 9
+        if not voice.is_drum:
+            port, line = divmod(melodic.index(i) if len(melodic) <= 15 else programs.index(voice.program), 15)
+            channel = line + (line >= 9)                         # channel 9, counted from 0, is the drums'
+        messages = [(0, meta('midi_port', port=port)),
                     (0, mido.Message('program_change', channel=channel, program=voice.program))]
         for onset, duration, pitch in music.notes[music.notes[:, 3] == i, :3].tolist():
             velocity = 96 if onset in downbeats else 80

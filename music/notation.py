@@ -34,6 +34,7 @@ The reader asks for all of this except the order within chords. It is lenient in
 a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice the earlier one ends where the
 later one starts (of two at one onset the longer one stays); and a cell may hold rests only.
 """
+import collections
 import re
 from fractions import Fraction
 from functools import cache
@@ -104,14 +105,11 @@ def encode(music):
     for i, voice in enumerate(music.voices, 1):
         kind = 'drums' if voice.is_drum else 'program'
         lines.append(f'V:{i} {kind}' + (f'={voice.program}' if voice.program or not voice.is_drum else ''))
-    changes = [(onset, f'[M:{numerator}/{denominator}]') for onset, numerator, denominator in music.meters[1:]]
-    changes += [(onset, f'[Q:1/4={tempo}]') for onset, tempo in music.tempos[1:]]
-    changes += [(onset, f'[K:{KEY_NAMES[sharps, mode]}]') for onset, sharps, mode in music.keys[1:]]
     bars, bar_at = [''] * (len(starts) - 1), {onset: i for i, onset in enumerate(starts[:-1])}
-    for onset, text in changes:
+    for onset, text in changes(music.meters, music.tempos, music.keys).items():
         if onset not in bar_at:
             raise ValueError(f'an event at {onset} is not on a barline')
-        bars[bar_at[onset]] += text
+        bars[bar_at[onset]] = text
     if len(music.notes):
         starts = np.array(starts)
         segments = cut_at_barlines(music, starts)
@@ -119,6 +117,18 @@ def encode(music):
         for bar, cell in cells(segments[:, order], events, music, starts):
             bars[bar] += cell
     return '\n'.join(lines + [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]) + '\n'
+
+
+def changes(meters, tempos, keys):
+    """{onset: text such as '[M:3/4][K:G]'} of all events but the first of each list."""
+    texts = collections.defaultdict(str)
+    for onset, numerator, denominator in meters[1:]:
+        texts[onset] += f'[M:{numerator}/{denominator}]'
+    for onset, tempo in tempos[1:]:
+        texts[onset] += f'[Q:1/4={tempo}]'
+    for onset, sharps, mode in keys[1:]:
+        texts[onset] += f'[K:{KEY_NAMES[sharps, mode]}]'
+    return texts
 
 
 # Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an event

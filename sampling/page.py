@@ -12,7 +12,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 from matplotlib.collections import LineCollection
 
-from music.metrics import NAMES
+from music.metrics import STATISTICS
 from music.notes import KEY_NAMES, UNITS, bar_starts
 
 PROGRAMS = (                # General MIDI, programs 0 to 127
@@ -58,7 +58,7 @@ def draw_roll(music, path):
 def page(tunes, title, about, footer, comparison=None, copying=None, caution=None):
     """HTML of the page. tunes: dicts of music, text (in the notation), abc, midi (bytes or None), statistics, prompt_bars (how many
     bars were given), file (name of the downloads, without ending)."""
-    data = {'title': title, 'about': about, 'footer': footer, 'names': NAMES, 'comparison': comparison, 'copying': copying,
+    data = {'title': title, 'about': about, 'footer': footer, 'names': STATISTICS, 'comparison': comparison, 'copying': copying,
             'caution': caution, 'tunes': [for_player(**tune) for tune in tunes]}
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'player.html'), encoding='utf-8') as f:
         template = f.read()

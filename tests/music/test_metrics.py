@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from music.metrics import NAMES, compare, exact_bars, longest_runs, metrical_weights, overlap, statistics
+from music.metrics import STATISTICS, compare, exact_bars, longest_runs, metrical_weights, overlap, statistics
 from music.notation import decode
 from music.notes import Music, Voice, bar_starts
 
@@ -87,15 +87,15 @@ def naive(music):
         out['ioi_entropy'] = entropy(intervals)
     if contrasts:
         out['npvi'] = 100 * sum(contrasts) / len(contrasts)
-    return {name: out.get(name) for name in NAMES}
+    return {name: out.get(name) for name in STATISTICS}
 
 
 @pytest.mark.parametrize('seed', range(25))
 def test_statistics_equal_their_definitions(seed):
     music = random_music(seed, drums=seed % 2 == 0)
     ours, theirs = statistics(music), naive(music)
-    assert list(ours) == list(NAMES)
-    for name in NAMES:
+    assert list(ours) == list(STATISTICS)
+    for name in STATISTICS:
         assert (ours[name] is None) == (theirs[name] is None), name
         assert ours[name] is None or ours[name] == pytest.approx(theirs[name], abs=1e-9), name
 
@@ -126,7 +126,7 @@ def test_metrical_weights_of_simple_and_compound_meters():
 
 def test_limits_nothing_one_note_drums_alone():
     empty = statistics(Music(np.zeros((0, 4), np.int32), [Voice()]))
-    assert (empty['notes'], empty['bars']) == (0, 0) and all(empty[name] is None for name in NAMES if name not in ('notes', 'bars'))
+    assert (empty['notes'], empty['bars']) == (0, 0) and all(empty[name] is None for name in STATISTICS if name not in ('notes', 'bars'))
     one = statistics(decode(HEADER + '[V:1]C8|\n'))
     assert (one['pitch_class_entropy'], one['pitch_range'], one['polyphony'], one['rest_share']) == (0, 0, 1, 0)
     assert one['npvi'] is one['ioi_entropy'] is one['groove_consistency'] is None
@@ -152,7 +152,7 @@ def test_overlap_of_alike_and_of_strangers():
 
 def test_baseline_is_about_what_a_perfect_model_reaches():
     rng = np.random.default_rng(1)
-    tune = lambda mean: {**dict.fromkeys(NAMES), 'notes': int(rng.normal(mean, 20)), 'polyphony': rng.normal(2, 0.5)}
+    tune = lambda mean: {**dict.fromkeys(STATISTICS), 'notes': int(rng.normal(mean, 20)), 'polyphony': rng.normal(2, 0.5)}
     held_out = [tune(100) for _ in range(200)]
     same = compare([tune(100) for _ in range(100)], held_out)
     other = compare([tune(160) for _ in range(100)], held_out)
