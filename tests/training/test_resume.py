@@ -9,14 +9,16 @@ import time
 from itertools import product
 
 import pytest
+import test_train
 import torch
-from test_train import assert_same_run, data, load, run  # noqa: F401 (data is a fixture)
+from test_train import assert_same_run, load, run
 
 import train
 from training import checkpoint as checkpoint_module
 from training.optim import update
 
 torch.set_num_threads(1)
+data = test_train.data          # a fixture
 
 # ---- resumption
 

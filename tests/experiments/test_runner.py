@@ -1,0 +1,59 @@
+"""experiments/runner.py: a run is trained once, divergence is a result, and a table keeps what it holds."""
+import csv
+import os
+import shutil
+
+import pytest
+import test_train
+from test_train import TINY
+
+from experiments import runner
+
+data = test_train.data          # a fixture
+
+
+def options(data, *more):
+    return [f'--data_dir={data}', *TINY, *more]
+
+
+def test_a_run_is_trained_once_and_read_wherever_it_was_made(data, tmp_path, monkeypatch, capsys):
+    row = runner.train('a', str(tmp_path / 'a'), options(data, '--seed=2'))
+    assert row['name'] == 'a' and row['seed'] == 2 and row['tokens'] == 640 and row['loss_per_note'] > 0 and 'git' in row
+    assert 'a: begins' in capsys.readouterr().out
+    shutil.copytree(tmp_path / 'a', tmp_path / 'copied')
+    monkeypatch.setattr(runner.subprocess, 'Popen', None)           # nothing more is trained
+    assert runner.train('a', str(tmp_path / 'copied'), options('not_here', '--seed=2')) == row
+    with pytest.raises(SystemExit):                                 # what lies there is no run of this seed
+        runner.train('a', str(tmp_path / 'copied'), options(data, '--seed=3'))
+    assert 'seed is 2 there and 3 here' in capsys.readouterr().err
+
+
+def test_divergence_is_told_by_the_exit_status(data, tmp_path, capsys):
+    too_high = options(data, '--learning_rate=1e30', '--grad_clip=0', '--warmup_steps=0')
+    assert runner.train('a', str(tmp_path / 'a'), too_high) is None
+
+
+def test_a_mistake_of_train_py_is_passed_on_as_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as e:
+        runner.train('a', str(tmp_path / 'a'), options(tmp_path))
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and err.startswith('error: a: no prepared data') and err.count('\n') == 1
+    assert runner.finished(str(tmp_path / 'a'), options(tmp_path)) is None
+
+
+def test_a_row_takes_the_place_of_its_like_and_leaves_the_others(tmp_path):
+    path = str(tmp_path / 'new' / 'table.csv')
+    runner.write_row(path, {'name': 'a', 'seed': 1, 'loss': 0.1 + 0.2, 'git': None}, ['name', 'seed'])
+    runner.write_row(path, {'name': 'a', 'seed': 2, 'loss': 2.0}, ['name', 'seed'])
+    runner.write_row(path, {'name': 'a', 'seed': 1, 'loss': 4.0, 'width': 8}, ['name', 'seed'])
+    assert open(path).read() == 'name,seed,loss,width\na,1,4,8\na,2,2,\n' and os.listdir(tmp_path / 'new') == ['table.csv']
+
+
+@pytest.mark.parametrize('table', ['study.csv', 'ablations.csv', 'learning_rates.csv'])
+def test_a_committed_table_keeps_all_of_its_text(table, tmp_path):
+    path = shutil.copy(os.path.join(runner.ROOT, 'results', table), tmp_path)
+    before = open(path).read()
+    row = next(csv.DictReader(open(path)))
+    key = [k for k in ('name', 'sweep', 'config', 'rate', 'seed') if k in row]
+    runner.write_row(path, row, key)
+    assert open(path).read() == before
