@@ -1,1 +1,1 @@
-"""Music itself: notes, MIDI files, the notation that models read and write, ABC of others, statistics. `python -m music in.mid out.abc`."""
+"""Music itself: notes, MIDI, the notation that models read, ABC, statistics. `python -m music in.mid out.abc`."""

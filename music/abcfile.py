@@ -2,11 +2,11 @@
 
     text = write_abc(music, title='Untitled')       # read_abc of tunebook.py gives the same music back
 
-The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice, silent
-ones rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending together) goes to
-further voices of the same instrument, on the same staff. Lengths have power-of-two denominators; whatever does not is
-inside a tuplet `(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the barline, and one is written
-wherever readers could disagree about whether it holds in other octaves.
+The compact notation that models read (notation.py) is bent for polyphony; this one is not. A bar holds every voice,
+silent ones rest. What a voice cannot say in one line of chords (notes that overlap without starting and ending
+together) goes to further voices of the same instrument, on the same staff. Lengths have power-of-two denominators;
+whatever does not is inside a tuplet `(3:2:r`, which starts and ends on the 32nd grid. An accidental holds to the
+barline, and one is written wherever readers could disagree about whether it holds in other octaves.
 """
 import re
 from fractions import Fraction
@@ -40,7 +40,8 @@ def write_abc(music, title=''):
               f'K:{KEY_NAMES[tuple(key)]}',
               '%%MIDI chordattack 0']                    # abc2midi would play the notes of a chord one after another
     # Notes are beamed by the beat, but never in less than quarters, and a whole bar of 3/8 together.
-    beats = {onset: UNITS * 3 // 2 if meter == [3, 8] else max(UNITS, beat_length(*meter)) for onset, *meter in music.meters}
+    beats = {onset: bar_length(3, 8) if meter == [3, 8] else max(UNITS, beat_length(*meter))
+             for onset, *meter in music.meters}
     channels = channels_of(voices)
     columns = []
     for n, (v, notes) in enumerate(lines):
@@ -71,10 +72,11 @@ def systems(columns):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one another.
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one
+    another.
 
-    Where abc2midi cannot hold so many lines, two of a voice are folded together. Where each voice has one line only, the
-    voices of one instrument share their lines.
+    Where abc2midi cannot hold so many lines, two of a voice are folded together. Where each voice has one line only,
+    the voices of one instrument share their lines.
     """
     lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
     while len(lines) > MAX_LINES:
@@ -163,9 +165,9 @@ def column(notes, bars, fields, beats, keys):
 
 @lru_cache(maxsize=100_000)
 def bar_text(spans, length, sharps, beat, courtesy):
-    """Text of a bar of one line, with a space at each `beat`. `spans`: (start, end, pitches, pitches tied to the next), times
-    from the barline. `courtesy`: places (letter and octave, as in "c'") where a tie brings in another pitch than the key
-    signature says. The first note there gets its accidental in any case."""
+    """Text of a bar of one line, with a space at each `beat`. `spans`: (start, end, pitches, pitches tied to the next),
+    times from the barline. `courtesy`: places (letter and octave, as in "c'") where a tie brings in another pitch than
+    the key signature says. The first note there gets its accidental in any case."""
     pieces, at = [], 0
     for start, end, pitches, tied in spans + ((length, length, (), ()),):
         if start > at:
@@ -196,7 +198,7 @@ def element_text(size, pitches, tied, sharps, held):
 
 
 def cut(start, end, pitches, tied):
-    """Pieces of a note or rest: one that starts or ends off the 32nd grid is cut so that its tuplet stays in the beat."""
+    """Pieces of a note or rest: one that is off the 32nd grid at an end is cut so that its tuplet stays in the beat."""
     points = {start, end}
     if start % STRAIGHT:
         beat = start + -start % UNITS
@@ -219,7 +221,7 @@ def drawable(start, end, pitches, tied, tuplet):
 
 
 def spelled(pitch, sharps, held):
-    """Note text. `held`: accidentals since the barline, by letter and by place; a mark is left out only if both agree."""
+    """Note text. `held`: accidentals since the barline, by letter and by place; both must agree for leaving one out."""
     place = spelling(sharps)[pitch].lstrip('^_=')
     letter = place[0].upper()
     alter = (pitch - SEMITONES[letter] + 6) % 12 - 6

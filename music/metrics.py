@@ -68,7 +68,9 @@ def statistics(music):
 
     lines = [np.unique(onset[voice == v]) for v in np.unique(voice)]         # onsets of each voice, chords as one
     cells = sum(len(np.unique(np.searchsorted(starts, line, 'right'))) for line in lines)
-    stats['syncopation'] = sum(syncopation(line, starts, meter_at(music, starts)) for line in lines) / cells
+    meters = np.searchsorted([time for time, *_ in music.meters], starts[:-1], 'right') - 1
+    weight_T = np.concatenate([metrical_weights(*music.meters[i][1:])[-length:] for i, length in zip(meters, np.diff(starts))])
+    stats['syncopation'] = sum(syncopation(line, weight_T) for line in lines) / cells
     intervals = [np.diff(line) for line in lines]
     pooled = np.concatenate(intervals)
     if len(pooled):
@@ -114,9 +116,9 @@ def seconds(music, end):
 
 
 def groove(onset, starts):
-    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars of one length,
-    on a grid of sixteenths (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music. Hence the second, which
-    looks at steps with an onset alone."""
+    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars of one
+    length, on a grid of sixteenths (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music. Hence the
+    second, which looks at steps with an onset alone."""
     steps = [set() for _ in starts[:-1]]
     for bar, at in zip(np.searchsorted(starts, onset, 'right') - 1, onset):
         steps[bar].add(int(at - starts[bar]) // SIXTEENTH)
@@ -128,12 +130,6 @@ def groove(onset, starts):
             if a | b:
                 indices.append(len(a & b) / len(a | b))
     return (1 - np.mean(distances) if distances else None), (np.mean(indices) if indices else None)
-
-
-def meter_at(music, starts):
-    """(numerator, denominator) of each bar."""
-    at = np.searchsorted([onset for onset, *_ in music.meters], starts[:-1], 'right') - 1
-    return [music.meters[i][1:] for i in at]
 
 
 def metrical_weights(numerator, denominator):
@@ -159,10 +155,9 @@ def metrical_weights(numerator, denominator):
     return weights
 
 
-def syncopation(onsets, starts, meters):
-    """Sum over the notes of a voice: how much stronger than the note's own beat is the strongest one that passes before the
-    next note begins (Longuet-Higgins and Lee)? Weaker ones and the last note count nothing."""
-    weight_T = np.concatenate([metrical_weights(*meter)[-(b - a):] for meter, a, b in zip(meters, starts, starts[1:])])
+def syncopation(onsets, weight_T):
+    """Sum over the notes of a voice: how much stronger than the note's own beat is the strongest one that passes before
+    the next note begins (Longuet-Higgins and Lee)? Weaker ones and the last note count nothing."""
     total = 0
     for at, following in zip(onsets, onsets[1:]):
         if following > at + 1:
@@ -171,7 +166,7 @@ def syncopation(onsets, starts, meters):
 
 
 def exact_bars(text):
-    """(bars that fill their meter, all bars) of a text in the notation that may hold mistakes. Each line is read alone."""
+    """(bars that fill their meter, all bars) of a text in the notation with mistakes: each line is read on its own."""
     lines = text.splitlines()
     n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
     header, bars, good = lines[:n_header], lines[n_header:], 0
@@ -190,8 +185,8 @@ def exact_bars(text):
 def overlap(a, b, points=1000):
     """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
 
-    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of that size.
-    Where a list is narrower than a hundredth of all, the other is smoothed no more either: an atom stays an atom.
+    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of that
+    size. Where a list is narrower than a hundredth of all, the other is smoothed no more either: an atom stays an atom.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     spread = np.ptp(np.concatenate([a, b]))
@@ -213,7 +208,8 @@ def compare(samples, held_out, seed=0, rounds=20):
     """Samples against held-out tunes, both lists of `statistics`: for each name a dict of
 
     samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many
-    held-out tunes; baseline: overlap of two sets of held-out tunes; n: tunes in a set. Overlaps are means over `rounds`.
+    held-out tunes; baseline: overlap of two sets of held-out tunes; n: tunes in a set. Overlaps are means over
+    `rounds`.
     """
     rng = np.random.default_rng(seed)
     table = {}
@@ -248,10 +244,10 @@ def intervals(music):
 def longest_runs(train, tunes):
     """For each tune the longest run of steps (in pitch and time) that stands in `train` too, in any key: their number.
 
-    train, tunes: lists of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990). The longest
-    match of a suffix of a tune is with the train suffix next to it, before or after.
+    train, tunes: lists of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990). The
+    longest match of a suffix of a tune is with the train suffix next to it, before or after.
     """
-    known = {line.tobytes(): line for music in train for line in intervals(music)}      # a transposed copy is the same line
+    known = {line.tobytes(): line for music in train for line in intervals(music)}      # in another key it is the same
     lines = [(-1, line) for line in known.values()]
     lines += [(i, line) for i, music in enumerate(tunes) for line in intervals(music)]
     if not lines:

@@ -3,8 +3,9 @@
     music, report = read_midi('tune.mid')           # or bytes; raises MidiError(reason)
     write_midi(music, 'tune.mid')
 """
-import io
 import struct
+from contextlib import suppress
+from pathlib import Path
 
 import mido
 import numpy as np
@@ -26,17 +27,11 @@ def read_midi(source, close_gaps=True):
 
 def raw_midi(source):
     """(raw_notes, repaired?) of a path or bytes. symusic reads; what it rejects is repaired and read again."""
-    if isinstance(source, bytes):
-        data = source
-    else:
-        with open(source, 'rb') as f:
-            data = f.read()
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
     raw, repaired = None, False
     if data.startswith(b'MThd') and data[12:13] < b'\x80':        # else RIFF, junk before the header, or SMPTE time
-        try:
+        with suppress(RuntimeError, ValueError):
             raw = raw_notes(Score.from_midi(data))
-        except (RuntimeError, ValueError):
-            pass
     if raw is None or not len(raw['onset']):                     # symusic drops notes that are never closed
         data, repaired = repair(data), True
         try:
@@ -184,10 +179,8 @@ def write_midi(music, path):
             messages.append((onset + duration, mido.Message('note_off', channel=channel, note=pitch, velocity=0)))
             messages.append((onset, mido.Message('note_on', channel=channel, note=pitch, velocity=velocity)))
         file.tracks.append(track(messages))
-    buffer = io.BytesIO()
-    file.save(file=buffer)
     with atomic_write(path) as f:
-        f.write(buffer.getvalue())
+        file.save(file=f)
 
 
 def track(messages):

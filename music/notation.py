@@ -16,23 +16,23 @@
     [V:1]F2z4|                           `-` ties a note that reaches the barline to the same pitch in the next bar
 
 A first bar whose cells are all shorter than the meter is a pickup. This is ABC 2.1 with L:1/8 and
-`I:propagate-accidentals not`: an accidental holds for its own note only. It is written if and only if it differs from the
-key signature; drum voices are spelled in C. Two freedoms make polyphony short. Any length `n/d` in units of 1/12 eighth may
-stand: a triplet eighth is `C2/3`. And the members of a chord may have lengths of their own. As ABC 2.1 says, a chord then
-advances by its *first* member, which may be a rest: `[zG4C8]` sounds G for a half note and C for a whole one, and the next
-event comes an eighth later. Where all members last alike, the length follows the bracket: `[CEG]4`. abcfile.py makes
-conventional ABC files of this, for other programs to read.
+`I:propagate-accidentals not`: an accidental holds for its own note only. It is written if and only if it differs from
+the key signature; drum voices are spelled in C. Two freedoms make polyphony short. Any length `n/d` in units of 1/12
+eighth may stand: a triplet eighth is `C2/3`. And the members of a chord may have lengths of their own. As ABC 2.1 says,
+a chord then advances by its *first* member, which may be a rest: `[zG4C8]` sounds G for a half note and C for a whole
+one, and the next event comes an eighth later. Where all members last alike, the length follows the bracket: `[CEG]4`.
+abcfile.py makes conventional ABC files of this, for other programs to read.
 
 One canonical text for one piece of music:
   lengths    '' = 12 units, '2', '3/2', '/2' = 6 units, '2/3' = 8 units; reduced; no 1 before `/`, no `/1`
-  chords     the first member is the lowest note whose length is the distance to the voice's next event (or to the end of
-             the bar); failing that, if all notes end before it, the longest one (lowest if several), and a rest follows;
-             failing that, a rest of that distance. The other members follow in ascending pitch.
+  chords     the first member is the lowest note whose length is the distance to the voice's next event (or to the end
+             of the bar); failing that, if all notes end before it, the longest one (lowest if several), and a rest
+             follows; failing that, a rest of that distance. The other members follow in ascending pitch.
   cells      fill their bar exactly, with rests `z`; voices in the order of the header
 
-The reader asks for all of this except the order within chords. It is lenient in three points where sampled text may stray:
-a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice the earlier one ends where the
-later one starts (of two at one onset the longer one stays); and a cell may hold rests only.
+The reader asks for all of this except the order within chords. It is lenient in three points where sampled text may
+stray: a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice the earlier one
+ends where the later one starts (of two at one onset the longer one stays); and a cell may hold rests only.
 """
 import collections
 import re
@@ -131,8 +131,8 @@ def changes(meters, tempos, keys):
     return texts
 
 
-# Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an event
-# (_E): a note or a chord, which lasts until the next event of the cell or the barline.
+# Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an
+# event (_E): a note or a chord, which lasts until the next event of the cell or the barline.
 #
 #   cell_S               bar * number of voices + voice
 #   position_S           start, in units from the barline
@@ -347,8 +347,8 @@ def units_of(text):
 
 
 def without_overlaps(spans):
-    """Notes array of (onset, end, pitch, voice). Per voice and pitch, a note ends where the next one begins; of those with
-    one onset the longest stays."""
+    """Notes array of (onset, end, pitch, voice). Per voice and pitch, a note ends where the next one begins; of those
+    with one onset the longest stays."""
     latest = {}
     for onset, end, pitch, voice in sorted(spans):
         former = latest.setdefault((voice, pitch), [])

@@ -46,7 +46,7 @@ def is_meter(numerator, denominator):
 
 
 def fitting_meter(length, denominator=4):
-    """(numerator, denominator) of a bar of `length` units: this denominator, or the next that will do. None if none does."""
+    """Meter of a bar of `length` units, in this denominator or the next larger one that will do; None if none does."""
     while length * denominator % WHOLE and denominator < 32:
         denominator *= 2
     meter = length * denominator // WHOLE, denominator
@@ -71,6 +71,18 @@ def bar_starts(music, end=None):
         length = bar_length(numerator, denominator)
         starts += range(starts[-1] + length, until + length, length)
     return starts
+
+
+def in_force(events, end=np.inf):
+    """The events (time, ...), sorted, less those that another one at their time replaces, that change nothing, or that
+    come at or after `end`."""
+    out = []
+    for time, *event in events:
+        if out and out[-1][0] == time:
+            out.pop()
+        if time < end and (not out or out[-1][1:] != tuple(event)):
+            out.append((time, *event))
+    return out
 
 
 def begins(values):

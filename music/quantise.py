@@ -1,13 +1,13 @@
 """Raw notes of a MIDI file -> notes on a grid, in bars, with a key: one separate step, and a measured one.
 
-Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units where
-both would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of its grid.
-Onsets move by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields that can be
-summed over files. bench/codec.py measures it on a folder.
+Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units
+where both would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of
+its grid. Onsets move by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields
+that can be summed over files. bench/codec.py measures it on a folder.
 """
 import numpy as np
 
-from music.notes import UNITS, WHOLE, Music, bar_length, begins, fitting_meter, is_meter
+from music.notes import UNITS, WHOLE, Music, bar_length, begins, fitting_meter, in_force, is_meter
 
 STRAIGHT, TRIPLET = 3, 4    # steps of the two grids, in units
 MAX_BARS = 10_000           # a longer file is a broken one: a stray event at an absurd time
@@ -51,7 +51,7 @@ def quantise(raw, close_gaps=True):
     starts = starts[starts >= shift] - shift
     start, stop = start - shift, stop - shift
     starts = starts[:np.searchsorted(starts, stop.max(), 'left') + 1]
-    meters = since_shift(meters, shift, starts[-1])
+    meters = in_force([(max(time - shift, 0), *meter) for time, *meter in meters], starts[-1])
     tempos = bar_tempos([(t - shift, q) for t, q in raw['tempos']], starts)
     keys = [(time - shift, *key) for time, *key in raw['keys']]
     keys, estimated = fitting_keys(keys, starts, start, pitch, ~is_drum[voice])
@@ -71,8 +71,8 @@ def quantise(raw, close_gaps=True):
 def lay_bars(events, end):
     """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator).
 
-    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter
-    of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars.
+    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a
+    meter of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars.
     """
     meters, starts, current = [], [0], (4, 4)
 
@@ -146,9 +146,9 @@ def snap(onset, end, pitch, voice, n_voices, starts):
 def notated_ends(start, stop, voice, is_drum, starts):
     """Ends as a musician would write them, for notes sorted by voice and onset.
 
-    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note.
-    One before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into the next onset
-    by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
+    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the
+    note. One before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into the
+    next onset by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
     """
     new = begins(voice) | begins(start)
     first = np.flatnonzero(new)
@@ -168,18 +168,6 @@ def next_beat(time, starts):
     """First beat after each time: quarters from the barline, or the next barline."""
     bar = np.searchsorted(starts, time, 'right') - 1
     return np.minimum(time + UNITS - (time - starts[bar]) % UNITS, starts[bar + 1])
-
-
-def since_shift(events, shift, end):
-    """Events moved by -shift: those before 0 leave only the last at 0, those at or after `end` go."""
-    out = []
-    for time, *event in events:
-        time = max(time - shift, 0)
-        if out and out[-1][0] == time:
-            out.pop()
-        if time < end and (not out or out[-1][1:] != tuple(event)):
-            out.append((time, *event))
-    return out
 
 
 def bar_tempos(events, starts):
@@ -206,7 +194,7 @@ PROFILES = np.array([[6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66
                      [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]])
 ROTATED = np.array([np.roll(profile, tonic) for profile in PROFILES for tonic in range(12)])
 ROTATED = (ROTATED - ROTATED.mean(1, keepdims=True)) / ROTATED.std(1, keepdims=True)
-SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])     # row: sharps + 7; column: pitch class
+SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])     # [sharps + 7, pitch class]
 
 
 def fitting_keys(events, starts, onset, pitch, is_pitched):
@@ -215,25 +203,19 @@ def fitting_keys(events, starts, onset, pitch, is_pitched):
     Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler.
     """
     onset, pitch_class = onset[is_pitched], pitch[is_pitched] % 12
-    keys = []
-    for time, sharps, mode in sorted(events, key=lambda e: e[0]):
-        if -7 <= sharps <= 7:
-            at = int(starts[np.argmin(np.abs(starts - max(time, 0)))])
-            if keys and keys[-1][0] == at:
-                keys.pop()
-            if at < starts[-1] and (not keys or keys[-1][1:] != (sharps, mode)):
-                keys.append((at, sharps, mode))
+    barline = lambda time: int(starts[np.argmin(np.abs(starts - max(time, 0)))])
+    events = sorted((event for event in events if -7 <= event[1] <= 7), key=lambda event: event[0])
+    keys = in_force([(barline(time), *key) for time, *key in events], starts[-1])
     if not len(onset):
         return [(0, 0, 'major')], False
     if keys:
         keys[0] = (0, *keys[0][1:])
-        bounds = [k[0] for k in keys] + [np.iinfo(np.int32).max]
-        for (begin, sharps, _), end in zip(keys, bounds[1:]):
-            counts = np.bincount(pitch_class[(onset >= begin) & (onset < end)], minlength=12)
-            inside = SCALES @ counts
-            if inside[sharps + 7] < inside.max() - 0.02 * counts.sum():
-                break
-        else:
+        section = np.searchsorted([time for time, *_ in keys], onset, 'right') - 1
+        counts = np.zeros((len(keys), 12))
+        np.add.at(counts, (section, pitch_class), 1)
+        inside = counts @ SCALES.T                                            # [key, sharps + 7]: notes in the scale
+        own = inside[np.arange(len(keys)), [sharps + 7 for _, sharps, _ in keys]]
+        if (own >= inside.max(1) - 0.02 * counts.sum(1)).all():
             return keys, False
     counts = np.bincount(pitch_class, minlength=12).astype(float)
     mode, tonic = divmod(int(np.argmax(ROTATED @ (counts - counts.mean()))), 12)

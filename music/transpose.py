@@ -4,14 +4,14 @@
 """
 import re
 
-from music.notation import pitches, spelling
+from music.notation import PITCH, pitches, spelling
 from music.notes import KEY_NAMES, KEYS
 
-NOTE = re.compile(r"\[(?:V:(\d+)|K:(\w+#?)|[MQ]:[^\]]*)\]|[_=^]?[A-Ga-g](?:,+|'+)?")
+FIELD_OR_NOTE = re.compile(rf'\[(?:V:(\d+)|K:(\w+#?)|[MQ]:[^\]]*)\]|{PITCH}')
 
 
 def transposed(text, semitones):
-    """Our notation `semitones` higher, keys too, drums untouched, as decode and encode give it; None if a note leaves 0..127."""
+    """Our notation `semitones` higher, but for drums, as decode and encode give it. None if a note leaves 0..127."""
     header, body = re.fullmatch(r'((?:[A-Z]:.*\n)*)((?s:.*))', text).groups()
     drums = set(re.findall(r'^V:(\d+) drums', header, re.M))
     table = {}
@@ -35,6 +35,6 @@ def transposed(text, semitones):
 
     header = re.sub(r'(?<=^K:).*', lambda m: key(m[0]), header, flags=re.M)
     try:
-        return header + NOTE.sub(replace, body)
+        return header + FIELD_OR_NOTE.sub(replace, body)
     except KeyError:                                            # a note that is not in the table any more
         return None

@@ -3,27 +3,27 @@
     for title, music, reason in read_abc(open('book.abc').read()):
         ...                                         # music is None where reason (a short name to count under) is not
 
-Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are expanded
-(unfold.py); tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI program/channel are followed;
-grace notes, slurs, decorations, chord symbols, annotations and lyrics are skipped (so is a "D.C." that is only an annotation).
-An accidental holds to the barline in all octaves unless `propagate-accidentals` says `not` or `octave`. Times are exact until
-the end, when notes off the grid of 24 units a quarter (quintuplets, 64ths) are rounded to it. Modes become the key signature
-that they are written with, called major if their third is. Text without `X:` that starts with `L:1/8` is our own compact
-notation (notation.py), one tune a paragraph.
+Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are
+expanded (unfold.py). Tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI
+program/channel are followed. Grace notes, slurs, decorations, chord symbols, annotations and lyrics are skipped (so is
+a "D.C." that is only an annotation). An accidental holds to the barline in all octaves unless `propagate-accidentals`
+says `not` or `octave`. Times are exact until the end, when notes off the grid of 24 units a quarter (quintuplets,
+64ths) are rounded to it. Modes become the key signature that they are written with, called major if their third is.
+Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
 """
 import re
 from functools import lru_cache
 
 from music import notation
-from music.notation import FIFTHS
+from music.notation import FIFTHS, MARKS, SEMITONES, signature
 from music.notes import UNITS, WHOLE, is_meter
 from music.unfold import TICKS, AbcError, Bar, play
 
 WHOLE_TICKS = WHOLE * TICKS
-MODES = {'': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5, 'lyd': -1}    # fifths below major
+# Modes by their first three letters -> sharps that they have less than major.
+MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5}
 MINOR = {'dor', 'aeo', 'min', 'm', 'phr', 'loc'}
-SEMITONES = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}
-ALTER = {'^': 1, '^^': 2, '_': -1, '__': -2, '=': 0}
+ALTER = {mark: semitones for semitones, mark in MARKS.items()} | {'^^': 2, '__': -2}
 TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}            # (5, (7 and (9: in the time of 2, in compound meters of 3
 
 TOKEN = re.compile(r'''
@@ -44,7 +44,7 @@ MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/
 
 
 def read_abc(text):
-    """Yield (title, Music, None) or (title, None, reason) for each tune of the text, in order; see the module's docstring."""
+    """Yield (title, Music, None) or (title, None, reason) for each tune of the text, in order."""
     text = text.lstrip('\ufeff').replace('\r\n', '\n').replace('\r', '\n')
     if not re.search(r'^X:', text, re.M) and text.startswith('L:1/8\n'):
         for paragraph in re.split(r'\n\s*\n', text.strip()):
@@ -62,7 +62,8 @@ def read_abc(text):
         title = next((line[2:].strip().replace(r'\%', '%') for line in lines if line.startswith('T:')), '')
         try:
             tune = Tune().read(lines)
-            yield title, play({name: line.bars for name, line in tune.voices.items()}, tune.order, tune.staves, title), None
+            voices = {name: line.bars for name, line in tune.voices.items()}
+            yield title, play(voices, tune.order, tune.staves, title), None
         except AbcError as e:
             yield title, None, str(e)
 
@@ -99,26 +100,27 @@ class Line:
         self.bar.ending |= passes(ending) if ending else frozenset()
 
     def add(self, notes, length):
-        """Append an element; `notes` are (text, duration, tied), durations and length in ticks before tuplets and broken rhythm."""
+        """Append an element. `notes`: (text, duration, tied); times in ticks, before tuplets and broken rhythm."""
         layer, (times, parts) = len(self.bar.layers) - 1, self.broken
         for tuplet in self.tuplets:
             times, parts = times * tuplet[1], parts * tuplet[0]
             tuplet[2] -= 1
         self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
         self.broken = (1, 1)
-        tied, self.tied = self.tied, {place: pitch for place, pitch in self.tied.items() if place[0] != layer} if self.tied else {}
+        tied, self.tied = self.tied, {key: pitches for key, pitches in self.tied.items() if key[0] != layer}
         sounding = []
         for text, duration, tie in notes:
             place = text.lstrip('^_=')
             if place not in 'xz':
-                sounding.append([self.pitch(text, place, tied.get((layer, place), ())), scaled(duration, times, parts), tie, place])
+                pitch = self.pitch(text, place, tied.get((layer, place), ()))
+                sounding.append([pitch, scaled(duration, times, parts), tie, place])
                 if tie:
-                    self.tied.setdefault((layer, place), []).append(sounding[-1][0])
+                    self.tied.setdefault((layer, place), []).append(pitch)
         self.last = [sounding, scaled(length, times, parts), self.program, self.is_drum]
         self.bar.layers[-1].append(self.last)
 
     def pitch(self, text, place, carried):
-        """MIDI pitch of a note's text. A tied note sounds on as it is (`carried`: pitches), though its accidental ended at the barline."""
+        """MIDI pitch of a note's text. One of `carried`, the pitches tied to it, sounds on without its accidental."""
         letter = place[0].upper()
         memory = letter if self.propagate == 'pitch' else place
         mark = text[:len(text) - len(place)]
@@ -268,6 +270,7 @@ class Tune:
             elif kind == 'bars':
                 self.rest(token['bars'], text[at:])
             elif kind in 'pqr':
+                # Compound here is 6/4 too, as abc2midi has it; in notes.beat_length it is not.
                 p, compound = int(token['p']), line.meter and line.meter[0] % 3 == 0 and line.meter[0] > 3
                 q = int(token['q'] or TUPLET_TIME.get(p, 3 if compound else 2))
                 line.tuplets.append([p, q, int(token['r'] or p)])
@@ -334,10 +337,11 @@ def scaled(ticks, times, parts):
 
 
 def shift_of(text, shift):
-    """Semitones by which octave=, transpose= and clefs such as treble-8 in a V: or K: field move the notes; `shift` if there are none."""
-    found = re.findall(r'\b(octave|transpose)\s*=\s*(-?\d{1,2})\b', text) + re.findall(r'\b(treble|bass|alto|tenor)\d?([+-])8', text)
-    scale = {'octave': 12, 'transpose': 1}
-    return sum(int(n) * scale[what] if what in scale else int(n + '12') for what, n in found) if found else shift
+    """Semitones by which octave=, transpose= and a clef such as treble-8 move a voice; `shift` if there are none."""
+    found = [12 * int(n) for n in re.findall(r'\boctave\s*=\s*(-?\d{1,2})\b', text)]
+    found += [int(n) for n in re.findall(r'\btranspose\s*=\s*(-?\d{1,2})\b', text)]
+    found += [int(sign + '12') for sign in re.findall(r'\b(?:treble|bass|alto|tenor)\d?([+-])8', text)]
+    return sum(found) if found else shift
 
 
 def read_meter(text):
@@ -357,9 +361,9 @@ def read_meter(text):
 
 
 def read_tempo(text, unit, former):
-    """Q: field -> quarters a minute. '1/4=120', '"Slow" 3/8=60', 'C3=80' and '120' (unit lengths a minute); words alone change nothing."""
-    text = re.sub(r'"[^"]*"', '', text).replace(' ', '')
-    match = re.fullmatch(r'(?:(\d{1,4}/\d{1,4}(?:\+\d{1,4}/\d{1,4})*)=|(C\d{0,4})=)?(\d{1,5})', text.replace('1/4.', '3/8'))
+    """Q: field -> quarters a minute: '1/4=120', '"Slow" 3/8=60', 'C3=80', '120' (in L:). Words alone change nothing."""
+    text = re.sub(r'"[^"]*"', '', text).replace(' ', '').replace('1/4.', '3/8')
+    match = re.fullmatch(r'(?:(\d{1,4}/\d{1,4}(?:\+\d{1,4}/\d{1,4})*)=|(C\d{0,4})=)?(\d{1,5})', text)
     if not match:
         return former
     lengths = match[1].split('+') if match[1] else [(match[2] or 'C')[1:]]
@@ -369,7 +373,8 @@ def read_tempo(text, unit, former):
 
 def read_key(text, here):
     """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps the key."""
-    text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+|\b(treble|alto|tenor|bass|perc)\S*', '', text)
+    text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+', '', text)
+    text = re.sub(r'\b(treble|alto|tenor|bass|perc)\S*', '', text)
     if not text.strip():
         return here.key, here.signature
     match = re.fullmatch(r'(HP|Hp|none|[A-G])([#b]?)\s*([A-Za-z]*)((?:\s*(?:\^\^?|__?|=)[A-Ga-g])*)\s*', text)
@@ -385,5 +390,4 @@ def read_key(text, here):
         sharps = FIFTHS.index(match[1]) - 1 + 7 * {'#': 1, 'b': -1, '': 0}[match[2]] - MODES[name]
     if abs(sharps) > 7:
         raise AbcError('key of more than seven accidentals')
-    signature = {letter: 1 for letter in FIFTHS[:max(sharps, 0)]} | {letter: -1 for letter in FIFTHS[7 + min(sharps, 0):]}
-    return (sharps, 'minor' if name in MINOR else 'major'), ({} if name == 'exp' else signature) | dict(given)
+    return (sharps, 'minor' if name in MINOR else 'major'), ({} if name == 'exp' else signature(sharps)) | dict(given)

@@ -1,18 +1,17 @@
-"""Notated bars -> Music: repeats, endings and part orders played out, ties joined, irregular bars given a meter. tunebook.py
-reads the bars.
+"""Notated bars (of tunebook.py) -> Music: repeats, endings and part orders played out, ties joined, meters made to fit.
 
-Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and together fill the meter
-become one bar; a bar of several meters' length is cut into full bars; a short first bar is the pickup; any other irregular bar
-is a change of meter.
+Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and together fill the
+meter become one bar. A bar of several meters' length is cut into full bars. A short first bar is the pickup. Any other
+irregular bar is a change of meter.
 """
 import re
 from dataclasses import dataclass, field
 
 from music.notation import without_overlaps
-from music.notes import Music, Voice, bar_length, fitting_meter
+from music.notes import Music, Voice, bar_length, fitting_meter, in_force
 
-TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # of one unit of music.py: tunes are read exactly in ticks, whatever their tuplets and short notes
-MAX_BARS = 20_000                   # played bars of one tune; beyond, the repeats are nonsense
+TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are read exactly
+MAX_PLAYED = 20_000                 # bars of one tune; beyond, the repeats are nonsense
 
 
 class AbcError(ValueError):
@@ -26,7 +25,7 @@ class Bar:
     key: tuple                      # (sharps, 'major' or 'minor')
     tempo: int
     part: str = ''                  # label of the last P: before it
-    layers: list = field(default_factory=lambda: [[]])      # of overlays; each of elements [notes, length, program, is_drum], ...
+    layers: list = field(default_factory=lambda: [[]])      # overlays: elements [notes, length, program, is_drum] ...
     strong: bool = False            # what stands before it is more than a plain barline
     starts_repeat: bool = False
     ends_repeat: int = 0            # number of colons after it
@@ -38,8 +37,11 @@ class Bar:
 
 
 def play(voices, order, staves, title=''):
-    """Music of `voices`, a dict of name -> list of Bar. `order`: text of the header's P:. `staves`: name -> voice to which it belongs, for
-    voices that share a staff; they become one voice if they have one program and no note in common. Raises AbcError."""
+    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError.
+
+    order: text of the header's P:. staves: name -> first voice on its staff. The voices of a staff become one if they
+    have one program and no note in common.
+    """
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
@@ -70,7 +72,7 @@ def play(voices, order, staves, title=''):
 
 
 def gather(spans, names, staves):
-    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of their names."""
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
@@ -98,15 +100,15 @@ def playing_order(bars, order):
 def part_labels(order):
     """'(AB)2C.A3' -> list of labels; none if the text is something else."""
     text, nested = re.sub(r'[\s.]', '', order), True
-    while nested and len(text) < MAX_BARS:
+    while nested and len(text) < MAX_PLAYED:
         text, nested = re.subn(r'\(([A-Z\d]*)\)(\d{0,2})', lambda m: m[1] * int(m[2] or 1), text)
     text = re.sub(r'([A-Z])(\d{1,2})', lambda m: m[1] * int(m[2]), text)
-    return list(text) if re.fullmatch('[A-Z]+', text) and len(text) < MAX_BARS else []
+    return list(text) if re.fullmatch('[A-Z]+', text) and len(text) < MAX_PLAYED else []
 
 
 def expand(bars):
-    """Indices of the bars in the order in which they are played, with repeats and endings. A `:|` without `|:` goes back to the
-    latest double bar or end of a repeat, as ABC 2.1 says."""
+    """Indices of the bars in the order in which they are played, with repeats and endings. A `:|` without `|:` goes
+    back to the latest double bar or end of a repeat, as ABC 2.1 says."""
     played, k, start, explicit, turn, inside = [], 0, 0, False, 1, False        # inside: in an ending of this turn
     while k < len(bars):
         bar, after = bars[k], bars[k + 1].ending if k + 1 < len(bars) else frozenset()
@@ -120,7 +122,7 @@ def expand(bars):
                 k += 1
                 continue
         played.append(k)
-        if len(played) > MAX_BARS:
+        if len(played) > MAX_PLAYED:
             raise AbcError('too many bars')
         if bar.ends_repeat or inside and after:
             numbers = endings(bars, start)
@@ -151,7 +153,7 @@ def endings(bars, start):
 
 
 def join_ties(spans):
-    """[onset, end, pitch, voice, tied] of all notes -> the same, tied notes made one. What is tied to nothing just ends."""
+    """[onset, end, pitch, voice, tied] of all notes -> the same, tied notes made one. A tie to nothing just ends."""
     spans.sort(key=lambda span: span[0])
     joined, waiting = [], {}
     for span in spans:
@@ -167,7 +169,7 @@ def join_ties(spans):
 
 
 def timeline(played, title):
-    """Music without notes: meters, tempos, keys and pickup of the played bars [(length, Bar, whether it starts behind a strong barline)]."""
+    """Music of the played bars, [(length, Bar, behind a strong barline?)]: meters, tempos, keys and pickup, no notes."""
     bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
     meters, pickup, starts = [], 0, [0]
     for i, (length, meter) in enumerate(bars):
@@ -186,13 +188,10 @@ def timeline(played, title):
     for length, bar, _ in played:
         while starts[k] < at:                           # inside a joined bar: on to the next barline
             k += 1
-        for events, event in ((keys, bar.key), (tempos, (bar.tempo,))):
-            if events and events[-1][0] * TICKS == starts[k]:
-                events.pop()
-            if not events or events[-1][1:] != event:
-                events.append((whole(starts[k]), *event))
+        keys.append((whole(starts[k]), *bar.key))
+        tempos.append((whole(starts[k]), bar.tempo))
         at += length
-    return Music(None, [], meters, tempos, keys, pickup, title)
+    return Music(None, [], meters, in_force(tempos), in_force(keys), pickup, title)
 
 
 def join_bars(bars):
