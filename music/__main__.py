@@ -1,10 +1,10 @@
-"""A MIDI file as conventional ABC for people and other programs, and back.
+"""A MIDI file as conventional ABC for people and other programs, and back. The tunes of a book are numbered.
 
     python -m music in.mid out.abc
     python -m music in.abc out.mid
 """
-import os
 import sys
+from pathlib import Path
 
 from configurator import fail
 from music.abcfile import write_abc
@@ -14,33 +14,39 @@ from music.tunebook import read_abc
 from plumbing.files import atomic_write
 
 
-def main(paths):
-    """What this module says; a book's tunes are numbered."""
-    kinds = [os.path.splitext(path)[1].lower() for path in paths]
-    if len(paths) != 2 or kinds not in (['.mid', '.abc'], ['.midi', '.abc'], ['.abc', '.mid']):
+def main(arguments):
+    if '-h' in arguments or '--help' in arguments:
+        return print(__doc__)
+    paths = [Path(argument) for argument in arguments]
+    kinds = [path.suffix.lower() for path in paths]
+    if kinds not in (['.mid', '.abc'], ['.midi', '.abc'], ['.abc', '.mid'], ['.abc', '.midi']):
         fail('usage: python -m music in.mid out.abc, or python -m music in.abc out.mid')
-    source, target = paths
     try:
-        if kinds[1] == '.abc':
-            music, _ = read_midi(source)
-            with atomic_write(target, 'w', encoding='utf-8') as f:
-                f.write(write_abc(music, title=os.path.splitext(os.path.basename(source))[0]))
-            return print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
-        with open(source, encoding='utf-8', errors='replace') as f:
-            tunes = list(read_abc(f.read()))
-        good = [(title, music) for title, music, _ in tunes if music is not None]
-        for i, (title, music) in enumerate(good, 1):
-            path = target if len(good) == 1 else f'{os.path.splitext(target)[0]}-{i}.mid'
-            write_midi(music, path)
-            print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
-        for title, _, reason in (t for t in tunes if t[1] is None):
-            print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
-        if not good:
-            fail(f'{source}: no tune that can be read')
+        to_midi(*paths) if kinds[0] == '.abc' else to_abc(*paths)
     except OSError as e:
         fail(f'{e.filename}: {e.strerror}')
     except MidiError as e:
-        fail(f'{source}: {e}')
+        fail(f'{paths[0]}: {e}')
+
+
+def to_abc(source, target):
+    music, _ = read_midi(source)
+    with atomic_write(target, 'w', encoding='utf-8') as f:
+        f.write(write_abc(music, source.stem))
+    print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
+
+
+def to_midi(source, target):
+    tunes = list(read_abc(source.read_text(encoding='utf-8', errors='replace')))
+    good = [(title, music) for title, music, _ in tunes if music]
+    for title, _, reason in (tune for tune in tunes if tune[2]):
+        print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
+    if not good:
+        fail(f'{source}: no tune that can be read')
+    for i, (title, music) in enumerate(good, 1):
+        path = target if len(good) == 1 else target.with_stem(f'{target.stem}-{i}')
+        write_midi(music, path)
+        print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
 
 
 main(sys.argv[1:])

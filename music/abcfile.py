@@ -9,15 +9,16 @@ whatever does not is inside a tuplet `(3:2:r`, which starts and ends on the 32nd
 barline, and one is written wherever readers could disagree about whether it holds in other octaves.
 """
 import re
+from collections import Counter, defaultdict
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 
 from music.instruments import INSTRUMENTS
-from music.notation import MARKS, SEMITONES, changes, length_text, signature, spelling
+from music.notation import MARKS, SEMITONES, fields_of, length_text, signature, spelling
 from music.notation import pitches as pitches_of
-from music.notes import KEY_NAMES, UNITS, Voice, bar_length, bar_starts, beat_length
+from music.notes import UNITS, Voice, bar_length, bar_starts, beat_length
 from music.quantise import STRAIGHT
 
 BARS_PER_LINE, LINE_WIDTH = 4, 100  # at most, bars and characters
@@ -35,9 +36,8 @@ def write_abc(music, title=''):
     lines = sorted(layers(music), key=lambda line: voices[line[0]].is_drum) or [(0, [])]
     only_drums = voices[lines[0][0]].is_drum
     title = re.sub(r'\s+', ' ', title or music.title or 'Untitled').replace('%', r'\%')
-    (_, numerator, denominator), (_, tempo), (_, *key) = music.meters[0], music.tempos[0], music.keys[0]
-    header = ['X:1', f'T:{title}', f'M:{numerator}/{denominator}', 'L:1/8', f'Q:1/4={tempo}', score(lines),
-              f'K:{KEY_NAMES[tuple(key)]}',
+    meter, tempo, key = fields_of(music.meters, music.tempos, music.keys)[0]
+    header = ['X:1', f'T:{title}', meter, 'L:1/8', tempo, score(lines), key,
               '%%MIDI chordattack 0']                    # abc2midi would play the notes of a chord one after another
     # Notes are beamed by the beat, but never in less than quarters, and a whole bar of 3/8 together.
     beats = {onset: bar_length(3, 8) if meter == [3, 8] else max(UNITS, beat_length(*meter))
@@ -50,7 +50,8 @@ def write_abc(music, title=''):
         header += [f'V:{n + 1} name="{name}"', f'%%MIDI channel {channels[v]}', f'%%MIDI program {voice.program}']
         in_c = voice.is_drum and not only_drums
         keys = [(0, 0, 'major')] if in_c else music.keys
-        fields = changes(music.meters, music.tempos if n == 0 else [], keys) | ({0: '[K:C]'} if in_c else {})
+        fields = fields_of(music.meters, music.tempos if n == 0 else [], keys)
+        fields[0] = ['K:C'] if in_c else []
         columns.append(column(notes, bars, fields, beats, {onset: sharps for onset, sharps, _ in keys}))
     body = []
     for first, last in systems(columns):
@@ -72,25 +73,19 @@ def systems(columns):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords that follow one
-    another.
-
-    Where abc2midi cannot hold so many lines, two of a voice are folded together. Where each voice has one line only,
-    the voices of one instrument share their lines.
-    """
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords in a row. While these are
+    more than abc2midi holds, two of a voice are folded together; failing that, the voices of an instrument share theirs."""
     lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
     while len(lines) > MAX_LINES:
-        for v, line in sorted(lines, key=lambda line: len(line[1])):
-            other = min((w for w in lines if w[0] == v and w[1] is not line), key=lambda w: len(w[1]), default=None)
-            if other:
-                break
-        else:
-            kinds = [(voice.program, voice.is_drum) for voice in music.voices]
-            firsts = np.array([kinds.index(kind) for kind in kinds])
+        count = Counter(v for v, _ in lines)
+        several = sorted((line for line in lines if count[line[0]] > 1), key=lambda line: len(line[1]))
+        if not several:
+            firsts = np.array([music.voices.index(voice) for voice in music.voices])
             return [(v, line) for v in dict.fromkeys(firsts.tolist())
                     for line in packed(music.notes[firsts[music.notes[:, 3]] == v])]
-        lines[next(i for i, w in enumerate(lines) if w is other)] = v, fold(line, other[1])
-        lines = [w for w in lines if w[1] is not line]
+        one, *others = several
+        other = next(line for line in others if line[0] == one[0])
+        lines = [(one[0], fold(one[1], other[1])) if line is other else line for line in lines if line is not one]
     return lines
 
 
@@ -130,9 +125,9 @@ def fold(one, other):
 
 def score(lines):
     """%%score: the lines of one instrument share a staff."""
-    staves = {}
-    for n, (v, _) in enumerate(lines):
-        staves.setdefault(v, []).append(str(n + 1))
+    staves = defaultdict(list)
+    for n, (v, _) in enumerate(lines, 1):
+        staves[v].append(str(n))
     return '%%score ' + ' '.join(f'({" ".join(staff)})' if len(staff) > 1 else staff[0] for staff in staves.values())
 
 
@@ -157,7 +152,8 @@ def column(notes, bars, fields, beats, keys):
             if held:
                 break
         courtesy = tuple(place for place, pitch in carried if pitches_of(sharps).get(place) != pitch)
-        cells.append(fields.get(start, '') + bar_text(tuple(spans), end - start, sharps, beat, courtesy))
+        changes = ''.join(f'[{field}]' for field in fields.get(start, ()))
+        cells.append(changes + bar_text(tuple(spans), end - start, sharps, beat, courtesy))
         tied = spans[-1][3] if spans and spans[-1][1] == end - start else ()
         carried = [(spelling(sharps)[pitch].lstrip('^_='), pitch) for pitch in tied]
     return cells

@@ -4,6 +4,7 @@
     write_midi(music, 'tune.mid')
 """
 import struct
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,46 +73,40 @@ def repair(data):
 
 def whole_events(data, at, stop, drop_tempo):
     """(bytes of the whole events of a track, cleaned, with open notes closed and an end; position after the last)."""
-    out, status, open_notes, pending = bytearray(), None, {}, 0               # pending: ticks of events left out
-    try:
+    out, status, open_notes, pending = bytearray(), None, Counter(), 0        # pending: ticks of events left out
+    with suppress(IndexError):
         while at < stop:
             delta, i = varlen(data, at, stop)
-            if data[i] >= 0x80:
-                now, i = data[i], i + 1
-            elif status is None:
+            now, i = (data[i], i + 1) if data[i] >= 0x80 else (status, i)
+            event = b''                                          # what stays of it
+            if now is None:
                 break
-            else:
-                now = status
-            if now == 0xFF or now in (0xF0, 0xF7):
+            if now < 0xF0:
+                size = 1 if 0xC0 <= now < 0xE0 else 2
+                values = [min(v, 127) for v in data[i:min(i + size, stop)]]
+                if len(values) < size:
+                    break
+                event, at, status = bytes([now, *values]), i + size, now
+                if now < 0xA0:
+                    key = now & 15, values[0]
+                    open_notes[key] = max(open_notes[key] + (1 if now >= 0x90 and values[1] else -1), 0)
+            elif now in (0xF0, 0xF7, 0xFF):
                 meta = data[i:i + 1] if now == 0xFF else b''
                 size, body = varlen(data, i + len(meta), stop)
                 if body + size > stop or meta == b'\x2f':
                     break
                 if now == 0xFF and not (drop_tempo and meta == b'\x51'):
-                    out += to_varlen(pending + delta) + b'\xff' + data[i:body + size]
-                    pending = 0
-                else:
-                    pending += delta
-                at, status = body + size, None if now != 0xFF else status
-            elif now < 0xF0:
-                size = 1 if 0xC0 <= now < 0xE0 else 2
-                values = [min(v, 127) for v in data[i:min(i + size, stop)]]
-                if len(values) < size:
-                    break
-                out += to_varlen(pending + delta) + bytes([now, *values])
-                pending, at, status = 0, i + size, now
-                if now < 0xA0:
-                    key = now & 15, values[0]
-                    open_notes[key] = max(open_notes.get(key, 0) + (1 if now >= 0x90 and values[1] else -1), 0)
+                    event = b'\xff' + data[i:body + size]
+                at, status = body + size, status if now == 0xFF else None
             else:                                                # system messages have no place in a file
-                pending += delta
                 at = i + {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(now, 0)
-    except IndexError:
-        pass
-    for (channel, pitch), count in open_notes.items():
-        for _ in range(count):
-            out += to_varlen(pending) + bytes([0x80 | channel, pitch, 0])
-            pending = 0
+            pending += delta
+            if event:
+                out += to_varlen(pending) + event
+                pending = 0
+    for channel, pitch in open_notes.elements():
+        out += to_varlen(pending) + bytes([0x80 | channel, pitch, 0])
+        pending = 0
     return bytes(out) + to_varlen(pending) + b'\xff\x2f\x00', at
 
 

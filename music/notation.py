@@ -100,16 +100,16 @@ def pitches(sharps):
 def encode(music):
     """Canonical text of `music`: header, then a line a bar. ValueError if an event is off the barlines."""
     starts = bar_starts(music)
-    (_, numerator, denominator), (_, tempo), (_, *key) = music.meters[0], music.tempos[0], music.keys[0]
-    lines = ['L:1/8', f'M:{numerator}/{denominator}', f'Q:1/4={tempo}', f'K:{KEY_NAMES[tuple(key)]}']
+    fields = fields_of(music.meters, music.tempos, music.keys)
+    lines = ['L:1/8', *fields.pop(0)]
     for i, voice in enumerate(music.voices, 1):
         kind = 'drums' if voice.is_drum else 'program'
         lines.append(f'V:{i} {kind}' + (f'={voice.program}' if voice.program or not voice.is_drum else ''))
     bars, bar_at = [''] * (len(starts) - 1), {onset: i for i, onset in enumerate(starts[:-1])}
-    for onset, text in changes(music.meters, music.tempos, music.keys).items():
+    for onset, changed in fields.items():
         if onset not in bar_at:
             raise ValueError(f'an event at {onset} is not on a barline')
-        bars[bar_at[onset]] = text
+        bars[bar_at[onset]] = ''.join(f'[{field}]' for field in changed)
     if len(music.notes):
         starts = np.array(starts)
         segments = cut_at_barlines(music, starts)
@@ -119,16 +119,16 @@ def encode(music):
     return '\n'.join(lines + [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]) + '\n'
 
 
-def changes(meters, tempos, keys):
-    """{onset: text such as '[M:3/4][K:G]'} of all events but the first of each list."""
-    texts = collections.defaultdict(str)
-    for onset, numerator, denominator in meters[1:]:
-        texts[onset] += f'[M:{numerator}/{denominator}]'
-    for onset, tempo in tempos[1:]:
-        texts[onset] += f'[Q:1/4={tempo}]'
-    for onset, sharps, mode in keys[1:]:
-        texts[onset] += f'[K:{KEY_NAMES[sharps, mode]}]'
-    return texts
+def fields_of(meters, tempos, keys):
+    """{onset: list such as ['M:3/4', 'K:G']} of all events."""
+    fields = collections.defaultdict(list)
+    for onset, numerator, denominator in meters:
+        fields[onset].append(f'M:{numerator}/{denominator}')
+    for onset, tempo in tempos:
+        fields[onset].append(f'Q:1/4={tempo}')
+    for onset, *key in keys:
+        fields[onset].append(f'K:{KEY_NAMES[tuple(key)]}')
+    return fields
 
 
 # Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an
