@@ -7,9 +7,9 @@
 
     settings = configure(Settings)    # reads sys.argv
 
-`python train.py config/gpt_large.py --batch_size=96 --compile` reads the config file (plain Python assignments, which may
-compute: `n_embd = 64 * n_head`; a name that starts with `_` is private to the file), then the command line. A bare
-`--flag` is true. Whatever is wrong ends in one line on stderr and exit status 2; `--help` prints the settings block.
+`python train.py config/gpt_large.py --batch_size=96 --compile` reads the config file, then the command line. A config
+file is plain Python assignments, which may compute (`n_embd = 64 * n_head`); names with a leading `_` are its own.
+A bare `--flag` is true. What is wrong ends in one line on stderr and exit status 2; `--help` prints the settings block.
 """
 import ast
 import dataclasses
@@ -25,7 +25,7 @@ import typing
 
 
 def fail(message, status=2, of_this_rank=False):
-    """The user's mistake: one line on stderr, exit status 2. Under torchrun, what all ranks find is said once a node."""
+    """The user's mistake: one line on stderr, exit status 2. Under torchrun what all ranks find is said once a node."""
     if of_this_rank or os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'error: {message}', file=sys.stderr, flush=True)
     else:
@@ -34,15 +34,15 @@ def fail(message, status=2, of_this_rank=False):
 
 
 def one_line(kind, error, trace):
-    """What Python says of an error that nothing has caught: of Ctrl-C one line, of all others, which are bugs, where they happened."""
+    """What Python says of an error that nothing has caught: of Ctrl-C one line, of a bug its traceback."""
     print('stopped', file=sys.stderr) if issubclass(kind, KeyboardInterrupt) else sys.__excepthook__(kind, error, trace)
 
 
 def configure(cls, argv=None):
     """Instance of the dataclass `cls` with config files and command line applied; exits (2) on a user's mistake.
 
-    Positional arguments that end in .py are config files, read left to right; others go into the field `paths`, if `cls`
-    has one. The instance also gets `config_files` (list of paths), for naming a run after its config.
+    Positional arguments that end in .py are config files, read left to right; others go into the field `paths`, if
+    `cls` has one. The instance also gets `config_files` (list of paths), for naming a run after its configs.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     hints = typing.get_type_hints(cls)
@@ -83,7 +83,7 @@ def configure(cls, argv=None):
 
 
 def value_of_bare_flag(name, hint, rest):
-    """(text, remaining arguments) for `--name` without `=`: true for a bool, else the next argument, which may be negative."""
+    """(text, remaining arguments) of `--name` without `=`: true for a bool, else the next one, also if negative."""
     if bool in members(hint):
         if rest and rest[0].lower() in ('true', 'false'):
             return rest[0], rest[1:]
@@ -94,7 +94,7 @@ def value_of_bare_flag(name, hint, rest):
 
 
 def read_config(path, known):
-    """Public names that the config file assigns. It sees the settings so far, so that an overlay can compute from them."""
+    """Public names that the config file assigns. It sees the settings so far: an overlay can compute from them."""
     if not os.path.isfile(path):
         folder = os.path.dirname(path) or '.'
         there = sorted(f for f in os.listdir(folder) if f.endswith('.py')) if os.path.isdir(folder) else []
@@ -117,11 +117,11 @@ def check_name(name, fields, where):
 
 def members(hint):
     """The alternatives of a type: `int | None` -> (int, NoneType)."""
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
 
 
 def spell(hint):
-    return ' or '.join('None' if t is type(None) else getattr(t, '__name__', str(t)) if not typing.get_args(t) else str(t)
+    return ' or '.join('None' if t is types.NoneType else str(t) if typing.get_args(t) else t.__name__
                        for t in members(hint))
 
 

@@ -2,8 +2,8 @@
 
     model = LSTM(LSTMConfig(vocab_size=5000, n_layer=1, hidden_size=512))
 
-Embedding of the hidden size, stacked nn.LSTM layers (with torch's two bias vectors, so that parameter counts are the original
-study's), a head with bias. Every window starts from a zero state, as the GPT's starts from an empty context.
+Embedding of the hidden size, stacked nn.LSTM layers, a head with bias. torch's two bias vectors a layer make parameter
+counts the original study's. Every window starts from a zero state, as the GPT's starts from an empty context.
 """
 from dataclasses import dataclass
 
@@ -36,8 +36,9 @@ class LSTM(nn.Module):
     def init_weights(self, kind='width'):
         """Draw all weights from torch's generator.
 
-        'gpt2': torch's own for the LSTM and the head, U(±1 / sqrt(hidden_size)), and N(0, 0.02) for the embedding (the original
-        recipe). 'width': the same with embeddings N(0, 1), forget gates that start open (bias 1) and a head N(0, 1 / hidden_size).
+        'gpt2' (the original recipe): torch's own for the LSTM and the head, U(±1 / sqrt(hidden_size)), and N(0, 0.02)
+        for the embedding. 'width': the same with embeddings N(0, 1), forget gates that start open (bias 1) and a head
+        N(0, 1 / hidden_size).
         """
         c = self.config
         self.lstm.reset_parameters()
@@ -53,9 +54,10 @@ class LSTM(nn.Module):
                     p[c.hidden_size:2 * c.hidden_size] = 1.0        # gates are stacked: input, forget, cell, output
 
     def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
-        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
+        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats).
 
-        With a cache, idx continues the state that it holds, and the logits are those of the last position only, (B, 1, V).
+        reduction='none' gives losses (B, T) without gradient. With a cache, idx continues the state that it holds, and
+        the logits are those of the last position only, (B, 1, V).
         """
         if cache is None:
             return head_output(self.head, self.lstm(self.wte(idx_BT))[0], targets_BT, reduction)

@@ -1,4 +1,4 @@
-"""Time to quality: how soon other recipes reach the final validation loss of the original one, for the same model and data.
+"""Time to quality: how soon other recipes reach the final validation loss of the original one, same model and data.
 
     python bench/recipes.py --configs=config/gpt_micro.py,config/gpt_tiny.py --data_dir=data/dev --max_tokens=10e6
 
@@ -6,21 +6,19 @@ original  the overlay config/original.py (AdamW at 3e-4, weights N(0, 0.02)), ea
 adamw     AdamW at the rates of the model's own config, width-aware weights, bf16, compiled
 muon      Muon on hidden matrices with --muon_lr, else as adamw
 
-The other recipes get budgets of 1/10, 1/5, 1/3 and all of the original's tokens, each a whole run with its own warm-up (a tenth
-of the steps, as in the original) and decay; the first budget that reaches the original's loss counts. Time is that of training
-steps, compilation included, evaluation not. Runs lie in out_dir and are not done twice.
+The other recipes get budgets of 1/10, 1/5, 1/3 and all of the original's tokens, each a whole run with its own warm-up
+(a tenth of the steps, as in the original) and decay; the first budget that reaches the original's loss counts. Time is
+that of training steps, compilation included, evaluation not. Runs lie in out_dir and are not done twice.
 """
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
-
-import torch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from configurator import configure, fail  # noqa: E402
+from configurator import configure, fail
+from experiments import runner
 
 
 @dataclass
@@ -36,14 +34,13 @@ class Settings:
 
 def train(s, name, config, share, *options):
     """(final validation loss per token, training seconds, tokens) of one run."""
-    out = os.path.join(s.out_dir, f'{os.path.splitext(os.path.basename(config))[0]}-{name}-{share:.2f}')
-    command = [sys.executable, os.path.join(ROOT, 'train.py'), config, *options, f'--data_dir={s.data_dir}', f'--out_dir={out}',
-               '--resume', f'--batch_size={s.batch_size}', f'--max_tokens={int(s.max_tokens * share)}', '--eval_interval=1000000']
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        fail(done.stderr.strip().splitlines()[-1])
-    c = torch.load(os.path.join(out, 'ckpt.pt'), map_location='cpu', weights_only=True)
-    return c['val']['loss'], c['history'][-1]['time_s'], c['tokens']
+    run = f'{os.path.splitext(os.path.basename(config))[0]}-{name}-{share:.2f}'
+    row = runner.train(run, os.path.join(s.out_dir, run), [
+        config, *options, f'--data_dir={s.data_dir}', f'--batch_size={s.batch_size}',
+        f'--max_tokens={int(s.max_tokens * share)}'])
+    if row is None:
+        fail(f'{run}: the loss diverged')
+    return row['loss'], row['seconds'], row['tokens']
 
 
 def main():
@@ -58,7 +55,7 @@ def main():
         name = os.path.splitext(os.path.basename(config))[0]
         original = os.path.join(ROOT, 'config', 'original.py')
         target, target_s, tokens = train(s, 'original', config, 1.0, original, '--dtype=fp32', '--compile=False')
-        print(f"{name:<12}{'original':<10}{tokens:>12,}{target:>10.4f}{target_s:>9.1f}", flush=True)
+        print(f"{name:<12}{'original':<10}{tokens:>12,.0f}{target:>10.4f}{target_s:>9.1f}", flush=True)
         for recipe, options in ((name, recipes[name]) for name in s.recipes):
             reached = False
             for share in (0.1, 0.2, 1 / 3, 1.0):        # the last in any case: the loss at equal tokens
@@ -66,7 +63,8 @@ def main():
                     continue
                 loss, time_s, tokens = train(s, recipe, config, share, *options)
                 reached = reached or loss <= target
-                print(f"{name:<12}{recipe:<10}{tokens:>12,}{loss:>10.4f}{time_s:>9.1f}{time_s / target_s:>17.2f}", flush=True)
+                print(f"{name:<12}{recipe:<10}{tokens:>12,.0f}{loss:>10.4f}{time_s:>9.1f}"
+                      f"{time_s / target_s:>17.2f}", flush=True)
 
 
 if __name__ == '__main__':

@@ -1,13 +1,14 @@
-"""Reliability of training: does a run that was killed go on bit for bit, do several ranks do what one does, is a checkpoint ever torn?
+"""Reliability of training: does a killed run go on bit for bit, do ranks do what one does, is a checkpoint ever torn?
 
-    python bench/reliability.py                     # makes its own data; about 15 minutes on two cores, most of it compilation
+    python bench/reliability.py                     # makes its own data; 15 minutes on two cores, mostly compilation
     python bench/reliability.py --only=ranks
 
-resume    GPT and LSTM, AdamW and Muon, one or two micro-batches, compiled or not, with dropout, in bf16 where the machine has it:
-          killed (SIGKILL) in the middle and resumed, against undisturbed. Compared are weights, optimiser state, validation
-          loss, and each logged loss, rate and gradient norm
+resume    GPT and LSTM, AdamW and Muon, one or two micro-batches, compiled or not, with dropout, in bf16 where there is:
+          killed (SIGKILL) in the middle and resumed, against undisturbed. Compared are weights, optimiser state,
+          validation loss, and each logged loss, rate and gradient norm
 kills     one run killed ten times at random moments while it saves after every step, and then resumed to its end
-ranks     two ranks (gloo), and two torchrun "nodes" on the loopback, against one rank: fp32, 20 steps, one or two micro-batches
+ranks     two ranks (gloo), and two torchrun "nodes" on the loopback, against one rank: fp32, 20 steps, one or two
+          micro-batches
 """
 import json
 import os
@@ -28,12 +29,13 @@ import torch
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from configurator import configure, fail  # noqa: E402
+from configurator import configure, fail
+from plumbing.checkpoint import read_checkpoint, try_checkpoint
 
 TRAIN = os.path.join(ROOT, 'train.py')
 TIMES = ('time_s', 'tokens_per_s', 'mfu', 'memory_gb')      # what may differ between two runs
-SMALL = ['--block_size=64', '--n_layer=2', '--n_head=2', '--n_embd=64', '--hidden_size=64', '--batch_size=8', '--log_interval=1',
-         '--learning_rate=3e-3', '--device=cpu', '--save_minutes=0']
+SMALL = ['--block_size=64', '--n_layer=2', '--n_head=2', '--n_embd=64', '--hidden_size=64', '--batch_size=8',
+         '--log_interval=1', '--learning_rate=3e-3', '--device=cpu', '--save_minutes=0']
 
 
 @dataclass
@@ -48,8 +50,8 @@ def make_data(folder, vocab_size=500, sizes=(400_000, 5_000)):
     rng = np.random.default_rng(0)
     splits = {}
     for split, n in zip(('train', 'val'), sizes):
-        np.cumsum(np.where(rng.random(n) < 0.1, rng.integers(0, vocab_size, n), 1)).__mod__(vocab_size).astype(np.uint16).tofile(
-            os.path.join(folder, f'{split}.bin'))
+        ids = np.cumsum(np.where(rng.random(n) < 0.1, rng.integers(0, vocab_size, n), 1)) % vocab_size
+        ids.astype(np.uint16).tofile(os.path.join(folder, f'{split}.bin'))
         splits[split] = {'tokens': n, 'characters': n, 'notes': n}
     with open(os.path.join(folder, 'meta.json'), 'w') as f:
         json.dump({'vocab_size': vocab_size, 'tokenizer': {'kind': 'none', 'hash': '', 'tune': 0}, 'splits': splits}, f)
@@ -62,7 +64,8 @@ def command(folder, out, options):
 
 
 def start(folder, out, *options):
-    return subprocess.Popen([sys.executable, *command(folder, out, options)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, *command(folder, out, options)], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True)
 
 
 def finish(*processes):
@@ -72,7 +75,7 @@ def finish(*processes):
 
 
 def load(folder, out):
-    return torch.load(os.path.join(folder, out, 'ckpt.pt'), map_location='cpu', weights_only=True)
+    return read_checkpoint(os.path.join(folder, out, 'ckpt.pt'))
 
 
 def flat(x, path=''):
@@ -111,8 +114,8 @@ def kill(process):
 def resume(folder):
     print(f"{'arch':<6}{'optimiser':<11}{'micro-batches':>14}{'compiled':>10}{'killed at':>11}{'of':>5}   differences")
     for arch, optimizer, n_micro, compiled in product(('gpt', 'lstm'), ('adamw', 'muon'), (1, 2), (False, True)):
-        options = (f'--arch={arch}', f'--optimizer={optimizer}', f'--micro_batch_size={8 // n_micro}', f'--compile={compiled}',
-                   '--dropout=0.1', '--max_tokens=20480', *(('--n_layer=2',) if arch == 'lstm' else ()))
+        options = (f'--arch={arch}', f'--optimizer={optimizer}', f'--micro_batch_size={8 // n_micro}',
+                   f'--compile={compiled}', '--dropout=0.1', '--max_tokens=20480')
         whole, parts = start(folder, 'whole', *options), start(folder, 'parts', *options)
         wait_for_steps(folder, 'parts', parts, 15)
         running = kill(parts)
@@ -120,7 +123,7 @@ def resume(folder):
         finish(whole, start(folder, 'parts', *options, '--resume'))
         a, b = load(folder, 'whole'), load(folder, 'parts')
         print(f"{arch:<6}{optimizer:<11}{n_micro:>14}{str(compiled):>10}{at:>11}{a['step']:>5}   "
-              f"{', '.join(differences(a, b)) or 'none'}{'' if running else ' (had ended before the kill)'}", flush=True)
+              f"{', '.join(differences(a, b)) or 'none'}{'' if running else ' (had ended before)'}", flush=True)
         for out in ('whole', 'parts'):
             shutil.rmtree(os.path.join(folder, out))
 
@@ -134,27 +137,29 @@ def kills(folder, n):
         time.sleep(random.random() * 0.3)
         if not kill(process):
             break
-        try:
-            steps.append(load(folder, 'parts')['step'])
-        except Exception:
+        checkpoint = try_checkpoint(os.path.join(folder, 'parts', 'ckpt.pt'))
+        if checkpoint:
+            steps.append(checkpoint['step'])
+        else:
             torn += 1
     finish(start(folder, 'parts', *options, '--resume'))
     a, b = load(folder, 'whole'), load(folder, 'parts')
-    print(f"{len(steps) + torn} kills, at steps {', '.join(map(str, steps))} of {a['step']}: {torn} unreadable checkpoints, "
+    print(f"{len(steps) + torn} kills, at steps {', '.join(map(str, steps))} of {a['step']}: {torn} unreadable, "
           f"differences at the end: {', '.join(differences(a, b)) or 'none'}", flush=True)
 
 
 def ranks(folder):
     def torchrun(out, options, *how):
-        return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', *how, *command(folder, out, options)],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        words = [sys.executable, '-m', 'torch.distributed.run', *how, *command(folder, out, options)]
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, 'OMP_NUM_THREADS': '1'})
 
     def free_port():
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             return s.getsockname()[1]
 
-    print(f"{'ranks':<26}{'micro-batches':>14}{'compiled':>10}   largest relative difference of loss and gradient norm")
+    print(f"{'ranks':<26}{'micro-batches':>14}{'compiled':>10}   largest relative difference of loss, gradient norm")
     for n_micro, compiled in product((1, 2), (False, True)):
         options = (f'--micro_batch_size={4 // n_micro}', f'--compile={compiled}', '--dtype=fp32', '--max_tokens=10240')
         finish(start(folder, 'one', *options))
@@ -162,15 +167,16 @@ def ranks(folder):
         runs = {'2 in one process group': [torchrun('two', options, '--nproc_per_node=2', f'--master_port={port}')]}
         finish(*runs['2 in one process group'])
         port = free_port()
-        runs['2 "nodes" of one'] = [torchrun('nodes', options, '--nnodes=2', f'--node_rank={i}', '--nproc_per_node=1',
-                                             '--master_addr=127.0.0.1', f'--master_port={port}') for i in range(2)]
+        nodes = ('--nnodes=2', '--nproc_per_node=1', '--master_addr=127.0.0.1', f'--master_port={port}')
+        runs['2 "nodes" of one'] = [torchrun('nodes', options, *nodes, f'--node_rank={i}') for i in range(2)]
         finish(*runs['2 "nodes" of one'])
         for name, out in zip(runs, ('two', 'nodes')):
             other = load(folder, out)
             assert other['config']['train']['ranks'] == 2 and other['step'] == one['step'] == 20
             worst = {key: max(abs(a[key] / b[key] - 1) for a, b in zip(one['history'], other['history']) if key in a)
                      for key in ('loss', 'grad_norm')}
-            print(f"{name:<26}{n_micro:>14}{str(compiled):>10}   {worst['loss']:.1e}, {worst['grad_norm']:.1e}", flush=True)
+            print(f"{name:<26}{n_micro:>14}{str(compiled):>10}   {worst['loss']:.1e}, "
+                  f"{worst['grad_norm']:.1e}", flush=True)
         for out in ('one', 'two', 'nodes'):
             shutil.rmtree(os.path.join(folder, out))
 
@@ -182,9 +188,12 @@ def main():
     random.seed(s.seed)
     with tempfile.TemporaryDirectory() as folder:
         make_data(folder)
-        for name, job in (('resume', lambda: resume(folder)), ('kills', lambda: kills(folder, s.kills)), ('ranks', lambda: ranks(folder))):
-            if s.only in (None, name):
-                job()
+        if s.only in (None, 'resume'):
+            resume(folder)
+        if s.only in (None, 'kills'):
+            kills(folder, s.kills)
+        if s.only in (None, 'ranks'):
+            ranks(folder)
 
 
 if __name__ == '__main__':

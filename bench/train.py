@@ -5,11 +5,12 @@
 
 plain    the module, fp32, eager; torch's cross_entropy on all logits, torch's AdamW: a loop anyone would write
 written  the same with attention written out (masked_fill, softmax), as before fused kernels
-ours     what train.py runs: bf16 where the chip has it, compiled, chunked loss, fused AdamW, and its own accumulation and update
+ours     what train.py runs: bf16 where the chip has it, compiled, chunked loss, fused AdamW, and its own accumulation
+         and update
 
-Loops take turns, one step each in every round, and the best step of each counts: the machine may be shared. On a busy one use
-OMP_NUM_THREADS=1: then time is that of the processor, not of the wall (the one thread's, without other users). The peak is that of a
-2048 x 2048 bf16 matrix product (on CUDA 8192), taken in the same rounds.
+Loops take turns, one step each in every round, and the best step of each counts: the machine may be shared. On a busy
+one use OMP_NUM_THREADS=1: then time is that of the processor, not of the wall (the one thread's, without other users).
+The peak is that of a 2048 x 2048 bf16 matrix product (on CUDA 8192), taken in the same rounds.
 """
 import os
 import runpy
@@ -23,10 +24,10 @@ import torch.nn.functional as F
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import model as model_module  # noqa: E402
-import train  # noqa: E402
-from configurator import configure  # noqa: E402
-from training.optim import make_optimizers, update  # noqa: E402
+import model as model_module
+import train
+from configurator import configure
+from training.optim import make_optimizers, update
 
 
 @dataclass
@@ -40,10 +41,9 @@ class Settings:
 
 
 def build(name, vocab_size, device):
-    values = {k: v for k, v in runpy.run_path(os.path.join(ROOT, 'config', f'{name}.py')).items() if not k.startswith('_')}
-    model, config = train.ARCHS[values['arch']]
+    values = runpy.run_path(os.path.join(ROOT, 'config', f'{name}.py'))
     torch.manual_seed(1)
-    return model(config(vocab_size=vocab_size, **{k: v for k, v in values.items() if k in config.__dataclass_fields__})).to(device)
+    return train.build_model(values['arch'], {**values, 'vocab_size': vocab_size}).to(device)
 
 
 def plain(model, x, y):
@@ -103,8 +103,10 @@ def main():
     s = configure(Settings)
     run = train.Run(train.Settings(batch_size=s.batch_size, device=s.device))
     device = run.device
-    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {device} {run.dtype}, {s.batch_size} x 256 tokens a step')
-    print(f"{'k tokens/s':<12}{'plain':>9}{'written':>9}{'ours':>9}{'ours/plain':>14}{'/written':>10}{'of peak':>9}{'first step':>12}")
+    print(f'torch {torch.__version__}, {torch.get_num_threads()} threads, {device} {run.dtype}, '
+          f'{s.batch_size} x 256 tokens a step')
+    print(f"{'k tokens/s':<12}{'plain':>9}{'written':>9}{'ours':>9}{'ours/plain':>14}{'/written':>10}{'of peak':>9}"
+          f"{'first step':>12}")
     for name in s.models or ['gpt_micro', 'gpt_tiny', 'gpt_small', 'rnn_tiny']:
         model = build(name, s.vocab_size, device)
         tokens = torch.randint(0, s.vocab_size, (s.batch_size, 257), device=device)
@@ -122,10 +124,10 @@ def main():
                 best[key] = min(best[key], seconds(step, device))
         rate = {key: s.batch_size * 256 / t for key, t in best.items()}
         share = rate['ours'] * model.flops_per_token() / (flops / best['peak'])
-        print(f"{name:<12}{rate['plain'] / 1e3:>9.1f}" + (f"{rate['written'] / 1e3:>9.1f}" if 'written' in rate else f"{'-':>9}") +
-              f"{rate['ours'] / 1e3:>9.1f}{'':3}{rate['ours'] / rate['plain']:>11.2f}" +
-              (f"{rate['ours'] / rate['written']:>10.2f}" if 'written' in rate else f"{'-':>10}") +
-              f"{share:>9.0%}{first_s:>10.1f} s", flush=True)
+        cells = [f'{rate[key] / 1e3:.1f}' if key in rate else '-' for key in ('plain', 'written', 'ours')]
+        ratios = [f"{rate['ours'] / rate[key]:.2f}" if key in rate else '-' for key in ('plain', 'written')]
+        print(f'{name:<12}' + ''.join(f'{cell:>9}' for cell in cells) + f'{ratios[0]:>14}{ratios[1]:>10}'
+              f'{share:>9.0%}{first_s:>10.1f} s', flush=True)
 
 
 if __name__ == '__main__':

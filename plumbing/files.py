@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def atomic_write(path, mode='wb', **options):
-    """A file to write to (as of `open`): a temporary one, which takes the place of `path`, synced to the disk, when the block
-    ends. If the block fails it is removed, and a former file at `path` stays as it was."""
+    """A file to write to (as of `open`): a temporary one, which takes the place of `path` when the block ends.
+
+    It is synced to the disk before. If the block fails it is removed, and a former file at `path` stays as it was.
+    """
     temporary = f'{path}.tmp'
     try:
         with open(temporary, mode, **options) as f:

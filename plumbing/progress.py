@@ -1,10 +1,10 @@
-"""One line of progress with rate and time left: rewritten in place on a terminal, printed every ten seconds otherwise."""
+"""One line of progress with rate and time left: rewritten in place on a terminal, else printed every ten seconds."""
 import sys
 import time
 
 
 class Progress:
-    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays, with all the time."""
+    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays."""
 
     def __init__(self, label, unit, scale=1):
         """`scale`: how many of what `show` counts are one `unit` (2**20 for bytes in MB)."""
