@@ -4,9 +4,9 @@
     ids = tokenizer.encode('[V:1]G2A/2B/2c[EGB]4|\\n')      # [412, 77, 903]; tokenizer.decode(ids) gives the text back
     python bpe.py data/bundled                             # what the vocabulary of a data folder learned
 
-A token never crosses a barline or the end of a line: the text is cut into cells (`[V:1]...|`, with the line end that may
-follow) and header lines, and merges happen inside of these. So a token is music that lies in one bar of one voice, and a
-prompt can be cut at any barline.
+A token never crosses a barline or the end of a line: the text is cut into cells (`[V:1]...|`, with the line end that
+may follow) and header lines, and merges happen inside of these. So a token is music that lies in one bar of one voice,
+and a prompt can be cut at any barline.
 
 `vocab_size` counts every id: the characters that occur in the training text, the merges, and last `<|tune|>`, which
 opens a tune and never comes out of `encode`. Any other text goes in and out unharmed too: a character without an id of
@@ -17,7 +17,6 @@ import json
 import os
 import re
 import sys
-from collections import Counter
 
 import numpy as np
 import rustbpe
@@ -25,7 +24,7 @@ import tiktoken
 
 from configurator import fail
 
-SPLIT = r'[^|\n]*\|\n?|[^|\n]*\n|[^|\n]+'              # a cell (with the line end after the last one), a line, or a rest of text
+SPLIT = r'[^|\n]*\|\n?|[^|\n]*\n|[^|\n]+'              # a cell (with the line end after it), a line, or a rest of text
 CHARACTER = r'[\s\S]'
 TUNE = '<|tune|>'
 ESCAPES = '\\0123456789abcdef'
@@ -36,13 +35,11 @@ class Tokenizer:
 
     def __init__(self, kind, tokens):
         self.kind, self.tokens = kind, tokens                           # kind: 'bpe' or 'char'
-        self.tune = len(tokens)
-        self.vocab_size = len(tokens) + 1
+        self.tune, self.vocab_size = len(tokens), len(tokens) + 1
         self.hash = hashlib.sha256(self.to_json().encode()).hexdigest()
-        self._bytes = [token.encode() for token in tokens]
         self._encoding = tiktoken.Encoding(
             'music', pat_str=SPLIT if kind == 'bpe' else CHARACTER, special_tokens={TUNE: self.tune},
-            mergeable_ranks={token: i for i, token in enumerate(self._bytes)})
+            mergeable_ranks={token.encode(): i for i, token in enumerate(tokens)})
         alphabet = ''.join(re.escape(token) for token in tokens if len(token) == 1 and token != '\\')
         self._strange = re.compile(f'[^{alphabet}]')
 
@@ -58,10 +55,6 @@ class Tokenizer:
         """Text of any ids; <|tune|> is no text, and what no text encodes to comes out readable, never as an error."""
         text = ''.join(self.tokens[i] for i in ids if i != self.tune)
         return re.sub(r'(?:\\[0-9a-f]{2})+', unescape, text) if '\\' in text else text
-
-    def token_bytes(self, i):
-        """Bytes that id `i` adds to the (escaped) text; none for <|tune|>."""
-        return b'' if i == self.tune else self._bytes[i]
 
     def to_json(self):
         return json.dumps({'kind': self.kind, 'split': SPLIT if self.kind == 'bpe' else CHARACTER,
@@ -114,7 +107,7 @@ def train(texts, vocab_size, kind='bpe'):
             pass
         return Tokenizer(kind, sorted(c for c in seen if c.isascii()))
     trainer = rustbpe.Tokenizer()
-    # rustbpe starts from all 256 bytes. Most never occur in music and get no id here, which leaves that many more merges.
+    # rustbpe starts from all 256 bytes. Most never occur in music and get no id here, which leaves room for merges.
     trainer.train_from_iterator(noticing(texts), vocab_size - 1 + 256, pattern=SPLIT)
     alphabet = sorted(c for c in seen if c.isascii())
     merged = [bytes(token) for token, rank in sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])][256:]
@@ -126,56 +119,23 @@ def train(texts, vocab_size, kind='bpe'):
 
 
 def report(folder):
-    """What the vocabulary of a data folder learned, counted on its training tokens, as text for people."""
+    """The longest and the most used tokens of a data folder, counted on its training tokens, as text for people."""
     tokenizer = Tokenizer.load(os.path.join(folder, 'tokenizer.json'))
-    with open(os.path.join(folder, 'meta.json'), encoding='utf-8') as f:
-        meta = json.load(f)
     ids = np.memmap(os.path.join(folder, 'train.bin'), np.uint16, 'r')
-    counts = np.bincount(ids, minlength=tokenizer.vocab_size)
-    rare = int((counts < 20).sum())
-    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}); {rare} occur less than 20 times in {len(ids):,} tokens of train', '']
-    for name, split in meta['splits'].items():
-        if split['tokens']:
-            lines.append(f"{name:6} {split['tokens']:>12,} tokens  {split['tokens'] / max(1, split['notes']):.3f} a note"
-                         f"  {split['characters'] / split['tokens']:.2f} characters a token")
-    groups = Counter()
-    for token, count in zip(tokenizer.tokens, counts.tolist()):
-        groups[kind_of(token), 'ids'] += 1
-        groups[kind_of(token), 'uses'] += count
-    lines += ['', f"{'what a token is':30} {'ids':>6} {'share of the tokens':>20}"]
-    for kind in ('one character', 'voice label', 'whole cell', 'header line', 'ends a bar of a voice', 'with a whole chord',
-                 'part of a cell'):
-        lines.append(f"{kind:30} {groups[kind, 'ids']:6} {groups[kind, 'uses'] / max(1, len(ids)):20.1%}")
-    table = sorted(zip(counts.tolist(), tokenizer.tokens), reverse=True)
-    sections = (('longest', sorted(table, key=lambda row: (-len(row[1]), -row[0]))),
-                ('most used', [row for row in table if len(row[1]) > 1]),
-                ('chords', [row for row in table if re.fullmatch(r"\[[_=^]?[A-Ga-g][^|:]*\][\d/]*", row[1])]),
-                ('whole cells', [row for row in table if kind_of(row[1]) == 'whole cell']))
-    for title, rows in sections:
+    counts = np.bincount(ids, minlength=tokenizer.vocab_size).tolist()
+    table = sorted(zip(counts, tokenizer.tokens), reverse=True)
+    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}), counted in the {len(ids):,} tokens of train']
+    for title, rows in (('longest', sorted(table, key=lambda row: -len(row[1]))),
+                        ('most used, of two characters or more', [row for row in table if len(row[1]) > 1])):
         lines += ['', f'{title}:'] + [f'  {count:>9,}  {token!r}' for count, token in rows[:15]]
     return '\n'.join(lines)
-
-
-def kind_of(token):
-    """One word for what a token holds."""
-    if len(token) == 1:
-        return 'one character'
-    if re.fullmatch(r'\[V:\d+\]', token):
-        return 'voice label'
-    if re.fullmatch(r'(\[V:\d+\].+|Z)\|\n?', token):
-        return 'whole cell'
-    if re.fullmatch(r'[A-Z]:.*\n', token):
-        return 'header line'
-    if '|' in token:
-        return 'ends a bar of a voice'
-    return 'with a whole chord' if re.search(r'\[[^V\]|]+\]', token) else 'part of a cell'
 
 
 def main(argv):
     if len(argv) != 1 or argv[0].startswith('-'):
         print(__doc__.strip())
         sys.exit(0 if argv and argv[0] in ('-h', '--help') else 2)
-    for name in ('tokenizer.json', 'meta.json', 'train.bin'):
+    for name in ('tokenizer.json', 'train.bin'):
         if not os.path.isfile(os.path.join(argv[0], name)):
             fail(f'{argv[0]!r} holds no {name}; python prepare.py --out_dir={argv[0]} makes it')
     print(report(argv[0]))

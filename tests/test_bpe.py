@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,8 @@ def test_vocab_size_counts_every_id_and_tune_is_the_last(trained):
     tokenizer = trained['bpe']
     assert tokenizer.vocab_size == 300 == len(tokenizer.tokens) + 1 == len(set(tokenizer.tokens)) + 1
     assert tokenizer.tune == 299 and tokenizer.decode([299]) == ''
-    assert [tokenizer.token_bytes(i).decode() for i in range(299)] == tokenizer.tokens
+    assert [tokenizer.decode([i]) for i in range(299) if tokenizer.tokens[i] != '\\'] == [
+        token for token in tokenizer.tokens if token != '\\']
 
 
 def test_tune_mark_written_in_a_text_is_not_the_tune_id(trained):
@@ -137,3 +139,14 @@ def test_a_vocabulary_larger_or_smaller_than_the_text_allows_names_the_range():
 def test_report_on_a_missing_folder_is_one_line_and_exit_2(tmp_path):
     run = subprocess.run([sys.executable, bpe.__file__, str(tmp_path / 'no')], capture_output=True, text=True)
     assert run.returncode == 2 and run.stderr.count('\n') == 1 and 'tokenizer.json' in run.stderr
+
+
+def test_report_names_the_longest_and_the_most_used_tokens(trained, tmp_path):
+    tokenizer = trained['bpe']
+    (tmp_path / 'tokenizer.json').write_text(tokenizer.to_json())
+    ids = [tokenizer.tune] + tokenizer.encode(''.join(tunes(5)))
+    np.array(ids, np.uint16).tofile(tmp_path / 'train.bin')
+    report = bpe.report(str(tmp_path))
+    token, count = Counter(t for t in (tokenizer.tokens[i] for i in ids[1:]) if len(t) > 1).most_common(1)[0]
+    assert re.search(rf'most used.*:\n +{count}  {re.escape(repr(token))}\n', report)
+    assert repr(max(tokenizer.tokens, key=len)) in report
