@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import connection
@@ -35,14 +36,12 @@ class Worker:
         self.process = context.Process(target=serve, args=(function, theirs, MEMORY_LIMIT), daemon=True)
         self.process.start()
         theirs.close()
-        self.job, self.deadline = None, None
+        self.job, self.deadline, self.tries = None, None, 0
 
-    def give(self, job, time_limit_s):
-        self.job, self.deadline = job, time.monotonic() + time_limit_s
-        try:
+    def give(self, job, time_limit_s, tries=1):
+        self.job, self.deadline, self.tries = job, time.monotonic() + time_limit_s, tries
+        with suppress(BrokenPipeError):                         # it died; the pipe will say so when read
             self.pipe.send(job)
-        except BrokenPipeError:
-            pass                                                # it died; the pipe will say so when read
 
     def answer(self):
         try:
@@ -60,55 +59,28 @@ class Worker:
 def serve(function, pipe, memory_limit):
     """Life of a worker: answer jobs until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)                # the parent decides what Ctrl-C means
-    try:
+    with suppress(ImportError, ValueError, OSError):            # not every system has it; the time limit remains
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
-    except (ImportError, ValueError, OSError):                  # not every system has it; the time limit remains
-        pass
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            outcome = function(job)
-        except MemoryError:
-            outcome = Lost('out of memory', by_chance=True)
-        except Exception as e:                                  # a bug in our code: counted and named, the run goes on
-            outcome = Lost(f'crash: {type(e).__name__}: {e}')
-        try:
-            pipe.send(outcome)
-        except OSError:
-            return
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(outcome_of(function, pipe.recv()))
+
+
+def outcome_of(function, job):
+    try:
+        return function(job)
+    except MemoryError:
+        return Lost('out of memory', by_chance=True)
+    except Exception as e:                                      # a bug in our code: counted and named, the run goes on
+        return Lost(f'crash: {type(e).__name__}: {e}')
 
 
 def run(function, jobs, workers, time_limit_s):
     """Yield (job, function(job) or Lost) for each of `jobs`. `function` must be importable by name.
 
-    After a job was lost by chance no other is begun; when the rest have ended it is tried once more, alone.
+    A job that is lost by chance is tried once more, with three times the time.
     """
-    jobs, lost = iter(jobs), []
-
-    def until_one_is_lost():
-        for job in jobs:
-            yield job
-            if lost:
-                return
-
-    while True:
-        for job, outcome in tried_once(function, until_one_is_lost(), workers, time_limit_s):
-            if isinstance(outcome, Lost) and outcome.by_chance:
-                lost.append(job)
-            else:
-                yield job, outcome
-        if not lost:
-            return
-        while lost:
-            yield from tried_once(function, [lost.pop(0)], 1, time_limit_s)
-
-
-def tried_once(function, jobs, workers, time_limit_s):
-    """As `run`, without a second try."""
     jobs = iter(jobs)
     idle, busy = [], []
     try:
@@ -122,15 +94,20 @@ def tried_once(function, jobs, workers, time_limit_s):
             soonest = min(worker.deadline for worker in busy)
             ready = connection.wait([worker.pipe for worker in busy], max(0, soonest - time.monotonic()))
             now = time.monotonic()
-            for worker in [w for w in busy if w.pipe in ready or now >= w.deadline]:
-                timed_out = Lost(f'longer than {time_limit_s:g} s', by_chance=True)
-                outcome = worker.answer() if worker.pipe in ready else timed_out
+            for worker in [worker for worker in busy if worker.pipe in ready or now >= worker.deadline]:
+                slow = Lost(f'longer than {time_limit_s:g} s', by_chance=True)
+                outcome = worker.answer() if worker.pipe in ready else slow
                 busy.remove(worker)
-                if isinstance(outcome, Lost):
-                    worker.end()
-                else:
+                if not isinstance(outcome, Lost):
                     idle.append(worker)
-                yield worker.job, outcome
+                    yield worker.job, outcome
+                    continue
+                worker.end()
+                if outcome.by_chance and worker.tries == 1:
+                    busy.append(Worker(function))
+                    busy[-1].give(worker.job, 3 * time_limit_s, tries=2)
+                else:
+                    yield worker.job, outcome
     finally:
         for worker in idle + busy:
             worker.end()
