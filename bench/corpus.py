@@ -3,7 +3,7 @@
     python bench/corpus.py midis/                               # all tables
     python bench/corpus.py midis/ --what=speed,tokens --files=500
 
-speed   conversion beside midi2abc (Debian's abcmidi), the same files and processes, each file's reading and writing included
+speed   conversion beside midi2abc (Debian's abcmidi), the same files and processes, reading and writing included
 tokens  tokens a note of held-out tunes, by notation and vocabulary; the tokenizer sees other tunes only
 copies  how many planted copies are found as near-duplicates, and how alike different files are
 memory  peak of all processes of prepare.py together, for a part of the folder and for all of it
@@ -11,7 +11,6 @@ memory  peak of all processes of prepare.py together, for a part of the folder a
 import glob
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -63,18 +62,18 @@ def abcmidi(path):
 
 def timed(job):
     """(result, CPU seconds of this process and the programs it started) of job = (function, path)."""
-    def cpu():
-        return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     function, path = job
-    before = cpu()
-    return function(path), cpu() - before
+    before = sum(os.times()[:4])
+    return function(path), sum(os.times()[:4]) - before
 
 
 def speed(paths, s):
     """Wall time of all processes, and CPU time, which other work on the machine disturbs less."""
     rows, notes = [], 0
-    for name, function in (('builtin, codec alone', codec), ('builtin, as prepare.py runs it', full), ('midi2abc', abcmidi)):
-        answers = pool.run(timed, [(function, os.devnull)] * s.workers + [(function, path) for path in paths], s.workers, 600)
+    functions = {'builtin, codec alone': codec, 'builtin, as prepare.py runs it': full, 'midi2abc': abcmidi}
+    for name, function in functions.items():
+        jobs = [(function, os.devnull)] * s.workers + [(function, path) for path in paths]
+        answers = pool.run(timed, jobs, s.workers, 600)
         for _ in range(s.workers):                              # the start of the workers is not timed
             next(answers)
         start = time.perf_counter()
@@ -84,7 +83,8 @@ def speed(paths, s):
     print(f'\n{len(paths)} files, {notes:,} notes, {s.workers} processes\n')
     print('| conversion | wall s | files/s | notes/s | CPU s | notes per CPU second |\n|---|---|---|---|---|---|')
     for name, wall, cpu in rows:
-        print(f'| {name} | {wall:.2f} | {len(paths) / wall:.0f} | {notes / wall:,.0f} | {cpu:.2f} | {notes / cpu:,.0f} |')
+        print(f'| {name} | {wall:.2f} | {len(paths) / wall:.0f} | {notes / wall:,.0f} | {cpu:.2f} '
+              f'| {notes / cpu:,.0f} |')
 
 
 # --------------------------------------------------------------------------------------------------------------- tokens
@@ -126,8 +126,9 @@ def planted(data, draw):
     """Dict: kind of copy -> MIDI bytes."""
     def score():
         return symusic.Score.from_midi(data)
-    copies = {kind: score() for kind in ('retitled', 'transposed', 'another tempo', 'note values doubled', 'tracks reordered',
-                                         'first 80%', 'other programs')}
+    kinds = ('retitled', 'transposed', 'another tempo', 'note values doubled', 'tracks reordered', 'first 80%',
+             'other programs')
+    copies = {kind: score() for kind in kinds}
     for track in copies['retitled'].tracks:
         track.name = 'another name'
     shift = draw.choice([n for n in range(-5, 7) if n])
@@ -137,13 +138,15 @@ def planted(data, draw):
     for tempo in copies['another tempo'].tempos:
         tempo.qpm *= 1.3
     doubled = copies['note values doubled']
-    for events in [track.notes for track in doubled.tracks] + [doubled.tempos, doubled.time_signatures, doubled.key_signatures]:
+    notes = [track.notes for track in doubled.tracks]
+    for events in [*notes, doubled.tempos, doubled.time_signatures, doubled.key_signatures]:
         for event in events:
             event.time *= 2
     for track in doubled.tracks:
         for note in track.notes:
             note.duration *= 2
-    copies['tracks reordered'].tracks = draw.sample(list(copies['tracks reordered'].tracks), len(copies['tracks reordered'].tracks))
+    reordered = copies['tracks reordered']
+    reordered.tracks = draw.sample(list(reordered.tracks), len(reordered.tracks))
     end = max(note.time for track in copies['first 80%'].tracks for note in track.notes)
     for track in copies['first 80%'].tracks:
         track.notes = [note for note in track.notes if note.time < 0.8 * end]
@@ -172,12 +175,13 @@ def copies(paths, s):
     print(f'\n{tried} copies of each kind; a near-duplicate has similarity {dedupe.THRESHOLD}\n')
     print('| planted copy | found | lowest similarity | 5% quantile | median |\n|---|---|---|---|---|')
     for kind, values in found.items():
-        found_share = np.mean(np.array(values) >= dedupe.THRESHOLD)
-        print(f'| {kind} | {found_share:.1%} | {min(values):.2f} | {np.quantile(values, 0.05):.2f} | {np.median(values):.2f} |')
+        share, low, middle = np.mean(np.array(values) >= dedupe.THRESHOLD), *np.quantile(values, (0.05, 0.5))
+        print(f'| {kind} | {share:.1%} | {min(values):.2f} | {low:.2f} | {middle:.2f} |')
     near = dedupe.Near(originals)
     pairs = sum(len(near.of(sketch)) - 1 for sketch in originals) // 2
     everything = len(originals) * (len(originals) - 1) // 2
-    print(f'\nof {everything:,} pairs of the {len(originals)} files themselves, {pairs} are near-duplicates ({pairs / everything:.4%})')
+    print(f'\nof {everything:,} pairs of the {len(originals)} files themselves, {pairs} are near-duplicates '
+          f'({pairs / everything:.4%})')
 
 
 # --------------------------------------------------------------------------------------------------------------- memory

@@ -1,5 +1,6 @@
-"""Damaged MIDI files: real files cut off, with bits flipped, bytes replaced, or a broken header, and noise that calls itself MIDI. Each
-must be read, and then come through the notation note for note, or be refused with a reason; nothing may crash or hang.
+"""Damaged MIDI files: real files cut off, with bits flipped, bytes replaced or a broken header, and noise.
+
+Each must be read and come through the notation note for note, or be refused with a reason. Nothing may crash or hang.
 
     python bench/damage.py FOLDER --mutations=10000
 """
