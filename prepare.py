@@ -4,29 +4,31 @@
     python prepare.py --source=lakh                             # downloads the Lakh MIDI dataset -> data/lakh
     python prepare.py --source=midis/,more.tar.gz --out_dir=data/mine
 
-    find -> convert (midi.py, notation.py) -> exact duplicates -> split -> near-duplicates -> tokenizer (bpe.py) -> .bin
+    find -> convert -> exact duplicates -> split -> near-duplicates -> tokenizer (bpe.py) -> .bin
 
-A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in the corpus. A train tune that
-is nearly one in val or test is left out, and so is a test tune that is nearly one in val. Conversion is saved in shards; a run
-that was interrupted goes on after the last whole shard, and ends with the same files as an undisturbed one.
+A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in the corpus. A train
+tune that is nearly one in val or test is left out, and so is a test tune that is nearly one in val. Conversion is saved
+in shards: a run that was interrupted goes on after the last whole one, and ends with the files of an undisturbed run.
 """
 import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 import numpy as np
 
 import bpe
 from configurator import configure, fail
-from corpus import dedupe, shards, sources
+from corpus import shards, sources
+from corpus.selection import select
 from corpus.summary import histogram, table
-from music import transpose
+from music.transpose import transposed
 from plumbing.files import atomic_write
 from plumbing.progress import Progress
 
@@ -35,6 +37,7 @@ from plumbing.progress import Progress
 class Settings:
     source: str | list[str] = 'bundled'     # bundled, lakh, a folder, a .tar.gz/.tar.xz/.zip, or a list of them (a,b,c)
     out_dir: str | None = None              # where to; None: data/NAME-OF-SOURCE
+    overwrite: bool = False                 # also if out_dir was made from another source
     converter: str = 'builtin'              # builtin, or midi2abc (of Debian's abcmidi) as in the original study
     tokenizer: str = 'bpe'                  # bpe, or char: an id per character, vocab_size is then what it takes
     vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 1,000 for bundled, else 5,000
@@ -43,13 +46,11 @@ class Settings:
     test_fraction: float | None = None      # as val_fraction
     transpose: int | None = None            # 0..11 transposed copies of each train tune; None: 3 for bundled, else 0
     near_duplicates: bool = True            # leave out near-duplicates across the split
-    time_limit_s: float = 60.0              # for a file; what takes longer is left out
+    time_limit_s: float = 60.0              # for a file; what takes longer, twice, is left out until the next run
     shard_files: int = 100                  # files converted between two savings
     workers: int = 0                        # processes; 0: all cores
     seed: int = 0                           # of the split
 
-
-# ------------------------------------------------------------------------------------------------------------- settings
 
 def check(s):
     """Fill in what depends on the source; exit with one line if a setting makes no sense."""
@@ -57,7 +58,7 @@ def check(s):
     for source in s.source:
         sources.check(source)
     bundled = s.source == ['bundled']
-    s.out_dir = s.out_dir or os.path.join('data', re.sub(r'\W.*', '', os.path.basename(os.path.abspath(s.source[0]))) or 'corpus')
+    s.out_dir = s.out_dir or os.path.join('data', '+'.join(map(sources.name_of, s.source))[:100] or 'corpus')
     s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
@@ -70,9 +71,9 @@ def check(s):
             ('val_fraction', 0 <= s.val_fraction < 1, 'in 0..1'),
             ('test_fraction', 0 <= s.test_fraction < 1 - s.val_fraction, 'such that something is left to train on'),
             ('transpose', 0 <= s.transpose <= 11, 'in 0..11'),
-            ('transpose', s.transpose == 0 or s.converter == 'builtin', "0 with converter='midi2abc', whose text we do not read"),
-            ('tokenizer_chars', s.tokenizer_chars > 0, 'above 0'), ('time_limit_s', s.time_limit_s > 0, 'above 0'),
-            ('shard_files', s.shard_files > 0, 'above 0'), ('workers', s.workers > 0, '0 or more')):
+            ('transpose', s.transpose == 0 or s.converter == 'builtin', "0 with converter='midi2abc'"),
+            ('workers', s.workers > 0, '0 or more'),
+            *((name, getattr(s, name) > 0, 'above 0') for name in ('tokenizer_chars', 'time_limit_s', 'shard_files'))):
         if not is_fine:
             fail(f'{name}: {getattr(s, name)!r} must be {what}')
     if s.converter == 'midi2abc' and not shutil.which('midi2abc'):
@@ -80,124 +81,35 @@ def check(s):
     return s
 
 
-# ------------------------------------------------------------------------------------------------------------ selection
-
-TUNE = np.dtype([('key', 'S64'), ('side', 'U5'), ('shard', np.int32), ('at', np.int64), ('size', np.int64),
-                 ('notes', np.int32), ('bars', np.int32), ('kept', bool)])
-
-
-class LeftOut:
-    """What is left out: counted by reason, and listed in failures.tsv (file, reason, and the file that it is like)."""
-
-    def __init__(self, file):
-        self.file, self.counts = file, {}
-
-    def add(self, name, reason, notes, like=''):
-        count = self.counts.setdefault(reason, {'tunes': 0, 'notes': 0})
-        count['tunes'] += 1
-        count['notes'] += notes
-        self.file.write(f'{name}\t{reason}\t{like}\n')
+def claim(s):
+    """Make out_dir and write into it what it is made from. Exits with one line if that was another source."""
+    path = os.path.join(s.out_dir, 'source.json')
+    mine = [source if source in sources.NAMED else os.path.abspath(source) for source in s.source]
+    meta = read_json(os.path.join(s.out_dir, 'meta.json')) or {'settings': {'source': None}}
+    theirs = read_json(path) or meta['settings']['source']              # an earlier version wrote no source.json
+    if theirs not in (None, mine, s.source) and not s.overwrite:
+        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, or --overwrite to replace it")
+    os.makedirs(s.out_dir, exist_ok=True)
+    if theirs != mine:
+        with atomic_write(path, 'w', encoding='utf-8') as f:
+            f.write(json.dumps(mine))
 
 
-def side(key, s):
-    """'val', 'test' or 'train': a function of the tune's own music and the seed alone."""
-    u = int(hashlib.sha256(f'{s.seed}:{key}'.encode()).hexdigest()[:16], 16) / 2 ** 64
-    return 'val' if u < s.val_fraction else 'test' if u < s.val_fraction + s.test_fraction else 'train'
+def read_json(path):
+    """What the file holds, or None if it is not there."""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding='utf-8') as f:
+        return json.load(f)
 
 
-def select(paths, s, left_out):
-    """(TUNE array of what is kept, sorted by key: an order that is no file's; quantisation figures; leakage figures)."""
-    rows, names, held_out, quantised = [], [], {}, Counter()    # held_out: index of a tune of val or test -> its sketch
-    for i, path in enumerate(paths):
-        for record in shards.records_of(path):
-            name = re.sub(r'\s', ' ', record['file'])
-            if 'reason' in record:
-                left_out.add(name, record['reason'], record.get('notes', 0))
-                continue
-            count_report(record['report'], quantised)
-            where = side(record['key'], s)
-            if where != 'train':
-                held_out[len(rows)] = record['sketch']
-            rows.append((record['key'], where, i, *(record[name] for name in ('at', 'size', 'notes', 'bars')), True))
-            names.append(name)
-    tunes = np.array(rows, TUNE)
-    del rows
-    _, first, which = np.unique(tunes['key'], return_index=True, return_inverse=True)
-    first = first[which]
-    tunes['kept'] = first == np.arange(len(tunes))
-    for i in np.flatnonzero(~tunes['kept']).tolist():
-        left_out.add(names[i], 'same music as another', int(tunes['notes'][i]), names[first[i]])
-    leakage = leave_out_near(paths, tunes, names, held_out, s.near_duplicates, left_out)
-    tunes = tunes[tunes['kept']]
-    return tunes[np.argsort(tunes['key'], kind='stable')], quantisation_figures(quantised), leakage
-
-
-def leave_out_near(paths, tunes, names, held_out, leave_out, left_out):
-    """Unmark test tunes near val, then train tunes near what is left of both. Returns how many tunes leak after that."""
-    keys = {where: set(tunes['key'][tunes['kept'] & (tunes['side'] == where)].tolist()) for where in ('train', 'val', 'test')}
-    leakage = {'same_music': sum(len(keys[a] & keys[b]) for a, b in (('train', 'val'), ('train', 'test'), ('test', 'val'))),
-               'test_near_val': 0, 'train_near_val_or_test': 0}
-
-    def index(*where):
-        indices = [i for i in held_out if tunes['kept'][i] and tunes['side'][i] in where]
-        return indices, dedupe.Near([held_out[i] for i in indices])
-
-    def judge(i, sketch, indices, near, leak, reason):
-        like = near.of(sketch)
-        if like and leave_out:
-            tunes['kept'][i] = False
-            left_out.add(names[i], reason, int(tunes['notes'][i]), names[indices[like[0]]])
-        elif like:
-            leakage[leak] += 1
-
-    val = index('val')
-    for i in held_out:
-        if tunes['side'][i] == 'test' and tunes['kept'][i]:
-            judge(i, held_out[i], *val, 'test_near_val', 'nearly a tune of val')
-    both = index('val', 'test')
-    i = -1
-    with Progress('near-duplicates', 'tunes') as progress:
-        for path in paths:
-            for record in shards.records_of(path):
-                if 'reason' not in record:
-                    i += 1
-                    if tunes['side'][i] == 'train' and tunes['kept'][i]:
-                        judge(i, record['sketch'], *both, 'train_near_val_or_test', 'nearly a tune of val or test')
-            progress.show(i + 1, (i + 1) / max(len(tunes), 1))
-    return leakage
-
-
-def count_report(report, total):
-    """Add a file's report of its quantisation (midi.quantise; None for sources that need none) to the sums."""
-    if report:
-        total.update({name: value for name, value in report.items() if name != 'shift'})
-        total.update(files=1, files_exact=report['onsets_within_twelfth'] >= 0.995 * report['notes'])
-
-
-def quantisation_figures(total):
-    """What quantisation changed in the MIDI files that were converted, as shares and means."""
-    if not total['files']:
-        return {}
-    return {'files': total['files'], 'notes': total['notes'], 'repaired_files': total['repaired'],
-            'keys_estimated': total['key_estimated'],
-            'onsets_within_twelfth_quarter': total['onsets_within_twelfth'] / total['notes'],
-            'files_with_995_of_1000_such_onsets': total['files_exact'] / total['files'],
-            'mean_onset_move_quarters': total['onset_error'] / total['notes'],
-            'mean_duration_quarters': total['duration'] / total['notes'],
-            'mean_duration_change_quarters': total['duration_change'] / total['notes'],
-            'merged_unisons': total['merged_unisons'] / total['notes']}
-
-
-# --------------------------------------------------------------------------------------------------------------- tokens
-
-def train_order(tunes, copies):
-    """List of (index, semitones) of the train tunes and their transposed copies, by hash: any part is a fair sample."""
+def order_of(tunes, name, copies):
+    """List of (index, semitones) of a side's tunes and their transposed copies, by hash: any part is a fair sample."""
     order = []
-    for i in np.flatnonzero(tunes['side'] == 'train').tolist():
+    for i in np.flatnonzero(tunes['side'] == name).tolist():
         key = tunes['key'][i].decode()
-        order.append((key, i, 0))
-        shifts = sorted([n for n in range(-5, 7) if n], key=lambda n: hashlib.sha256(f'{key}:{n}'.encode()).digest())
-        order += [(hashlib.sha256(f'{key}:{n}'.encode()).hexdigest(), i, n) for n in shifts[:copies]]
+        choices = sorted((hashlib.sha256(f'{key}:{n}'.encode()).hexdigest(), i, n) for n in range(-5, 7) if n)
+        order += [(key, i, 0), *choices[:copies]]
     return [(i, semitones) for _, i, semitones in sorted(order)]
 
 
@@ -205,19 +117,19 @@ def texts_of(order, tunes, paths):
     """Yield (index, text) in that order; copies that would leave the range of MIDI are passed over."""
     for i, semitones in order:
         text = shards.read_text(paths[tunes['shard'][i]], tunes['at'][i], tunes['size'][i])
-        text = transpose.transposed(text, semitones) if semitones else text
+        text = transposed(text, semitones) if semitones else text
         if text is not None:
             yield i, text
 
 
 def train_tokenizer(order, tunes, paths, s):
-    """Tokenizer of the first `tokenizer_chars` characters of train."""
+    """Tokenizer of the first `tokenizer_chars` characters of train, and of its first tune in any case."""
     def texts():
         read = 0
         with Progress('tokenizer', 'million characters read', 10 ** 6) as progress:
             for _, text in texts_of(order, tunes, paths):
                 read += len(text)
-                if read > s.tokenizer_chars and read > len(text):
+                if len(text) < read > s.tokenizer_chars:
                     break
                 progress.show(read)
                 yield text
@@ -227,105 +139,72 @@ def train_tokenizer(order, tunes, paths, s):
         fail(str(e))
 
 
-def write_tokens(name, order, tunes, paths, tokenizer, s):
-    """Write NAME.bin, and NAME.abc for the sides that are read by people. Returns (counts for meta.json, tokens of each tune)."""
-    counts, lengths, batch = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), [], []
-    binary, plain = (os.path.join(s.out_dir, f'{name}.{suffix}.tmp') for suffix in ('bin', 'abc'))
-    with (open(binary, 'wb') as out, open(plain, 'w', encoding='utf-8', newline='') as text_out,
-          Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress):
-        def flush():
-            for ids in tokenizer.encode_batch(batch, s.workers):
-                np.array([tokenizer.tune, *ids], np.uint16).tofile(out)
-                lengths.append(len(ids) + 1)
-            batch.clear()
-
-        size = 0
-        for n, (i, text) in enumerate(texts_of(order, tunes, paths), 1):
-            if name != 'train':
-                text_out.write(text if n == 1 else '\n' + text)
-            counts.update(tunes=1, characters=len(text), notes=int(tunes['notes'][i]), bars=int(tunes['bars'][i]))
-            batch.append(text)
-            size += len(text)
-            if size > 1 << 22:
-                flush()
-                size = 0
-            progress.show(counts['characters'], n / len(order))
-        flush()
-        counts['tokens'] = sum(lengths)
-        for f in (out, text_out):
-            f.flush()
-            os.fsync(f.fileno())
-    if name == 'train':
-        os.remove(plain)
+def write_tokens(name, order, tunes, paths, tokenizer, threads, binary, plain):
+    """Write a side's tokens to file `binary`, its text to `plain` (or None). Returns (counts, tokens of each tune)."""
+    counts, lengths = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), []
+    texts = texts_of(order, tunes, paths)
+    with Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress:
+        while batch := list(islice(texts, 100)):
+            for (i, text), ids in zip(batch, tokenizer.encode_batch([text for _, text in batch], threads)):
+                np.array([tokenizer.tune, *ids], np.uint16).tofile(binary)
+                if plain:
+                    plain.write('\n' + text if lengths else text)
+                lengths.append(1 + len(ids))
+                counts.update(tunes=1, tokens=1 + len(ids), characters=len(text))
+                counts.update(notes=int(tunes['notes'][i]), bars=int(tunes['bars'][i]))
+            progress.show(counts['characters'], counts['tunes'] / len(order))
     return dict(counts), np.array(lengths)
 
 
-# ----------------------------------------------------------------------------------------------------------------- main
-
 def main(argv=None):
     s = check(configure(Settings, argv))
-    os.makedirs(s.out_dir, exist_ok=True)
+    claim(s)
     folder = os.path.join(s.out_dir, 'shards')
     paths = shards.convert_all(s.source, folder, s.converter, s.shard_files, s.workers, s.time_limit_s)
-    settings = {k: v for k, v in asdict(s).items() if k not in ('out_dir', 'workers')}
-    inputs = json.dumps([settings, [os.path.basename(path) for path in paths], versions(), own_code()])
-    inputs = hashlib.sha256(inputs.encode()).hexdigest()
+
+    settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}
+    versions = {name: importlib.metadata.version(name) for name in (*shards.LIBRARIES, 'rustbpe', 'tiktoken')}
+    inputs = shards.hash_of([settings, [os.path.basename(path) for path in paths], versions], [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
-    if os.path.exists(meta_path):
-        with open(meta_path, encoding='utf-8') as f:
-            meta = json.load(f)
-        if meta['inputs'] == inputs:
-            print(table(meta))
-            print(f'{s.out_dir} is up to date')
-            return
-    with open(os.path.join(s.out_dir, 'failures.tsv.tmp'), 'w', encoding='utf-8', errors='surrogateescape') as f:
-        left_out = LeftOut(f)
-        tunes, quantisation, leakage = select(paths, s, left_out)
-        f.flush()
-        os.fsync(f.fileno())
-    orders = {name: [(i, 0) for i in np.flatnonzero(tunes['side'] == name).tolist()] for name in ('val', 'test')}
-    orders['train'] = train_order(tunes, s.transpose)
+    meta = read_json(meta_path)
+    if meta and meta['inputs'] == inputs:
+        print(table(meta))
+        print(f'{s.out_dir} is up to date')
+        return
+
+    tunes, left_out, quantisation, leakage = select(paths, s)
+    filters = {}
+    for why in sorted({reason for _, reason, _, _ in left_out}):
+        lost = [notes for _, reason, notes, _ in left_out if reason == why]
+        filters[why] = {'tunes': len(lost), 'notes': sum(lost)}
+    orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0) for name in ('train', 'val', 'test')}
     if not orders['train']:
-        why = (', '.join(f"{c['tunes']:,} {reason}" for reason, c in left_out.counts.items())
-               or 'no file that ends in ' + ', '.join(sources.SUFFIXES))
+        why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items()) or 'no file of music'
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
-    splits, lengths = {}, {}
-    for name in ('train', 'val', 'test'):
-        splits[name], lengths[name] = write_tokens(name, orders[name], tunes, paths, tokenizer, s)
+
+    with ExitStack() as files:                      # the new files take their names when all are written
+        def output(name, mode='w', **options):
+            return files.enter_context(atomic_write(os.path.join(s.out_dir, name), mode, **options))
+
+        splits, lengths = {}, {}
+        for name, order in orders.items():
+            binary = output(f'{name}.bin', 'wb')
+            plain = None if name == 'train' else output(f'{name}.abc', encoding='utf-8', newline='')
+            splits[name], lengths[name] = write_tokens(name, order, tunes, paths, tokenizer, s.workers, binary, plain)
+        failures = output('failures.tsv', encoding='utf-8', errors='surrogateescape')
+        failures.writelines(f'{file}\t{reason}\t{like}\n' for file, reason, _, like in left_out)
+        output('tokenizer.json', encoding='utf-8').write(tokenizer.to_json())
+        histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
+        if meta:                                    # gone first and back last: with it the folder is of one piece
+            os.remove(meta_path)
     meta = {'vocab_size': tokenizer.vocab_size,
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
-            'splits': splits, 'filters': dict(sorted(left_out.counts.items())), 'quantisation': quantisation, 'leakage': leakage,
-            'settings': settings, 'versions': versions(), 'inputs': inputs}
-    histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
-    publish(s.out_dir, meta, tokenizer)
-    print(table(meta))
-
-
-def publish(folder, meta, tokenizer):
-    """Give the new files their names; meta.json goes first and comes last, so that with it the folder is always of one piece."""
-    meta_path = os.path.join(folder, 'meta.json')
-    if os.path.exists(meta_path):
-        os.remove(meta_path)
-    for name in ('train.bin', 'val.bin', 'test.bin', 'val.abc', 'test.abc', 'failures.tsv'):
-        os.replace(os.path.join(folder, name + '.tmp'), os.path.join(folder, name))
-    with atomic_write(os.path.join(folder, 'tokenizer.json'), 'w', encoding='utf-8') as f:
-        f.write(tokenizer.to_json())
+            'splits': splits, 'filters': filters, 'quantisation': quantisation, 'leakage': leakage,
+            'settings': settings, 'versions': versions, 'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')
-
-
-def versions():
-    return {name: importlib.metadata.version(name) for name in ('numpy', 'symusic', 'mido', 'music21', 'rustbpe', 'tiktoken')}
-
-
-def own_code():
-    """Hash of the code after the conversion, as shards.code_version is of the code before."""
-    digest = hashlib.sha256()
-    for path in (__file__, bpe.__file__, transpose.__file__):
-        with open(path, 'rb') as f:
-            digest.update(f.read())
-    return digest.hexdigest()
+    print(table(meta))
 
 
 if __name__ == '__main__':

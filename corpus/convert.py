@@ -1,10 +1,10 @@
-"""One file of a corpus -> its tunes in our notation, with all that the later stages need to know of them. Runs in the pool.
+"""One file of a corpus -> its tunes in our notation, with all that later stages need to know. Runs in the pool.
 
     for record in convert((item.name, item.data, 'builtin')): ...
 
-A record is a dict: `file`, `title`, and either `reason` (why it is left out; `notes` lost with it where they could be counted) or
-`text` (what a model reads), `key` (SHA-256 of the canonical notation: titles and file names do not matter), `notes`, `bars`,
-`sketch` (dedupe.py) and `report` (midi.py's figures of the quantisation; None for sources that need none).
+A record is a dict of `file` and either `reason` (why it is left out) and `notes` (lost with it), or `text` (what models
+read), `notes`, `bars`, `key` (SHA-256 of the canonical notation: titles and file names do not matter), `sketch`
+(dedupe.py) and `report` (music/quantise.py on what it changed; None for sources that need no quantisation).
 """
 import hashlib
 import os
@@ -27,8 +27,8 @@ MIDI2ABC_LIMIT_S = 30
 
 
 def convert(job):
-    """List of records of `job` = (name, path or bytes or None, 'builtin' or 'midi2abc')."""
-    name, data, converter = job
+    """List of records of `job` = (name, path or bytes or None, 'builtin' or 'midi2abc', what else the caller likes)."""
+    name, data, converter, *_ = job
     if data is None:
         return [{'file': name, 'reason': 'larger than 16 MB'}]
     if isinstance(data, str):
@@ -38,30 +38,29 @@ def convert(job):
         except OSError as e:
             return [{'file': name, 'reason': f'cannot be opened: {e.strerror}'}]
     records = []
-    for i, (title, music, report, reason) in enumerate(read(name, data), 1):
-        file = f'{name}#{i}' if name.lower().endswith('.abc') else name
+    for i, (music, report, reason) in enumerate(read(name, data), 1):
         text = None
         if music is not None and converter == 'midi2abc':
             text, reason = midi2abc(data)
         if reason:
-            records.append({'file': file, 'title': title, 'reason': reason, 'notes': 0 if music is None else len(music.notes)})
+            about = {'reason': reason, 'notes': 0 if music is None else len(music.notes)}
         else:
-            records.append({'file': file, 'title': title} | describe(music, report, text))
+            about = describe(music, report, text)
+        records.append({'file': f'{name}#{i}' if name.lower().endswith('.abc') else name} | about)
     return records
 
 
 def read(name, data):
-    """Yield (title, Music or None, report or None, reason or None) for each tune of a file."""
-    if name.lower().endswith('.abc'):
-        for title, music, reason in read_abc(decoded(data)):
-            yield title, music, None, reason
+    """Yield (Music, report or None, reason or None) for each tune of a file; Music is None if there is a reason."""
+    suffix = os.path.splitext(name.lower())[1]
+    if suffix == '.abc':
+        for _, music, reason in read_abc(decoded(data)):
+            yield music, None, reason
         return
     try:
-        suffix = os.path.splitext(name.lower())[1]
-        music, report = read_musicxml(data, suffix) if suffix in ('.mxl', '.musicxml') else read_midi(data)
-        yield music.title, music, report, None
+        yield *(read_musicxml(data, suffix) if suffix in ('.mxl', '.musicxml') else read_midi(data)), None
     except MidiError as e:
-        yield '', None, None, str(e)
+        yield None, None, str(e)
 
 
 def decoded(data):
@@ -72,7 +71,7 @@ def decoded(data):
 
 
 def read_musicxml(data, suffix):
-    """(Music, report) of MusicXML (`suffix` .mxl or .musicxml) through music21 and MIDI, and the pickup, which MIDI has not."""
+    """(Music, report) of MusicXML (.mxl or .musicxml) through music21 and MIDI, and the pickup, which MIDI has not."""
     import music21  # slow to import, and few corpora need it
     import symusic
     try:
@@ -90,9 +89,9 @@ def read_musicxml(data, suffix):
         return read_midi(midi.dumps_midi())
     thirtyseconds = pickup // 3
     unit = max(p for p in (1, 2, 4, 8) if thirtyseconds % p == 0)
-    signatures = list(midi.time_signatures)
-    midi.time_signatures = ([symusic.TimeSignature(0, thirtyseconds // unit, 32 // unit),
-                             symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator)] + signatures[1:])
+    short = symusic.TimeSignature(0, thirtyseconds // unit, 32 // unit)
+    first_whole = symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator)
+    midi.time_signatures = [short, first_whole, *list(midi.time_signatures)[1:]]
     music, report = read_midi(midi.dumps_midi())
     if len(music.meters) > 1 and music.meters[1] == (pickup, numerator, denominator):
         music.meters = [(0, numerator, denominator)] + music.meters[2:]
@@ -105,10 +104,10 @@ def describe(music, report, text=None):
     bars = len(bar_starts(music)) - 1
     canonical = notation.encode(music)
     silent = canonical.count('Z|\n')
-    for reason, is_so in (('fewer than 20 notes', len(music.notes) < MIN_NOTES), ('fewer than 4 bars', bars < MIN_BARS),
-                          ('mostly silent', silent > MAX_SILENCE * bars)):
-        if is_so:
-            return {'reason': reason, 'notes': len(music.notes)}
+    reason = ('fewer than 20 notes' if len(music.notes) < MIN_NOTES else 'fewer than 4 bars' if bars < MIN_BARS
+              else 'mostly silent' if silent > MAX_SILENCE * bars else None)
+    if reason:
+        return {'reason': reason, 'notes': len(music.notes)}
     return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
             'bars': bars, 'sketch': dedupe.sketch(music), 'report': report}
 

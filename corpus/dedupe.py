@@ -1,16 +1,19 @@
-"""Near-duplicates: the same music transposed, at another tempo, in other note values, re-arranged over tracks, or cut off.
+"""Near-duplicates: the same music transposed, faster, in other note values, re-arranged over tracks, or cut off.
 
     a, b = sketch(music_a), sketch(music_b)         # at most 256 numbers a tune
     similarity(a, b)                                # about the share of melodic figures that the two have in common
     Near([b, ...]).of(a)                            # indices of the tunes that `a` is a near-duplicate of
 
-A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument or place,
-so these may differ. Figures of two pitches (repeated notes, tremolos) are found in all music and do not count, unless there are
-no others. MinHash (Broder 1997) in its bottom-k form: figures are hashed, the k smallest hashes are kept, and among the k
-smallest of two tunes' union the share that both have estimates the Jaccard similarity of their sets of figures, with a standard
-error of at most 1 / (2 sqrt(k)) = 0.03; for a tune of up to 256 different figures it is exact.
+A figure is a run of FIGURE intervals in the top line of one voice. It knows no key, tempo, note value, bar, instrument
+or place, so these may differ. Figures of two pitches (repeated notes, tremolos) are found in all music and count only
+if there are no others.
+
+MinHash (Broder 1997) in its bottom-k form: figures are hashed, and the k smallest hashes are kept. Among the k smallest
+of two tunes' union, the share that both have estimates the Jaccard similarity of their sets of figures. Its standard
+error is at most 1 / (2 sqrt(k)) = 0.03. For tunes of up to 256 different figures it is exact.
 """
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 FIGURE = 8                          # intervals in a figure
 SKETCH = 256                        # hashes kept of a tune
@@ -32,19 +35,14 @@ def figures(music):
     size = min(FIGURE, len(pitch) - 1)                  # of music too short for a figure, the whole is one
     places = len(pitch) - size
     whole = voice[:places] == voice[size:]
-    low, high, telling = pitch[:places], pitch[:places], np.zeros(places, bool)
-    for i in range(1, size + 1):
-        low, high = np.minimum(low, pitch[i:places + i]), np.maximum(high, pitch[i:places + i])
-    for i in range(size + 1):
-        telling |= (low < pitch[i:places + i]) & (pitch[i:places + i] < high)
+    windows = sliding_window_view(pitch, size + 1)
+    low, high = windows.min(1, keepdims=True), windows.max(1, keepdims=True)
+    telling = ((low < windows) & (windows < high)).any(1)
     for chosen in (whole & telling, whole, np.ones(places, bool)):
         if chosen.any():
             break
-    intervals = (np.diff(pitch) + 128).astype(np.uint64)
-    hashes = np.zeros(places, np.uint64)
-    for i in range(size):
-        hashes += intervals[i:places + i] * MULTIPLIERS[i]
-    return np.unique(mix(hashes[chosen]))
+    intervals = (np.diff(windows[chosen]) + 128).astype(np.uint64)
+    return np.unique(mix(intervals @ MULTIPLIERS[:size]))
 
 
 def mix(x):

@@ -1,116 +1,104 @@
 """A corpus converted in shards, each written whole and once, so that an interrupted run goes on where it was.
 
-    paths = convert_all(['midis/', 'more.zip'], 'data/mine/shards', 'builtin', shard_files=200, workers=4, time_limit_s=60)
+    paths = convert_all(['midis/', 'more.zip'], 'data/x/shards', 'builtin', shard_files=200, workers=4, time_limit_s=60)
     for record in records_of(paths[0]): ...
     text = read_text(paths[0], record['at'], record['size'])
 
-A shard is PATH.abc, the texts one after the other, and PATH.json, which is written last: a line for each tune (see convert.py),
-with the place of its text. PATH holds a hash of the shard's files (name, size, time or content) and of the code that converts
-them, so a shard that is there is right.
+A shard is PATH.abc, the texts one after the other, and PATH.json, written last: a line for each tune (see convert.py)
+with the place of its text. PATH is a hash of the shard's files (name, size, time or content) and of the code and the
+libraries that convert them, so a shard that is there is right. A shard that has lost a file by chance (pool.py) goes by
+another name, so that the next run converts it again.
 """
 import base64
+import glob
 import hashlib
+import importlib.metadata
 import json
 import os
-from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from corpus import convert, dedupe, pool, sources
-from music import midi, notation, notes, quantise, tunebook, unfold
-from plumbing import files
+import music
+from corpus import convert, pool, sources
+from plumbing.files import atomic_write
 from plumbing.progress import Progress
 
-
-@dataclass
-class Job:
-    arguments: tuple                # of convert.convert
-    path: str                       # shard
-    index: int                      # of the file in the shard
+LIBRARIES = ('numpy', 'symusic', 'mido', 'music21')             # of which a conversion depends
 
 
 def convert_all(all_sources, folder, converter, shard_files, workers, time_limit_s):
     """Convert all files of the sources; returns the paths (without suffix) of the shards, in the order of the files."""
     os.makedirs(folder, exist_ok=True)
-    version = f'{code_version()}:{converter}:{time_limit_s}'
-    paths, pending = {}, {}         # path -> number of files; path -> [outcome of each file]
+    paths = {}                                  # path of a shard -> that under which it is saved
+    pending = {}                                # path of a shard -> [records of a file, None until they are there]
+    done = reused = left_out = fraction = 0
+
+    def jobs():
+        nonlocal reused, fraction
+        for path, items, fraction in planned(all_sources, folder, converter, shard_files):
+            if path in paths:                                   # the same source, named twice
+                continue
+            paths[path] = path
+            if os.path.exists(path + '.json'):
+                reused += len(items)
+                progress.show(reused, fraction, 'done before')
+                continue
+            pending[path] = [None] * len(items)
+            for i, item in enumerate(items):
+                yield item.name, item.data, converter, path, i
+
     with Progress('convert', 'files') as progress:
-        state = {'fraction': 0.0, 'reused': 0}
-
-        def jobs():
-            for number, source in enumerate(all_sources):
-                for batch in batches(sources.items(source), shard_files):
-                    state['fraction'] = (number + batch[-1].fraction) / len(all_sources)
-                    names = '\n'.join(f'{item.name}\t{item.stamp}' for item in batch)
-                    identity = f'{version}\n{source}\n{names}'.encode('utf-8', 'surrogateescape')       # names are any bytes
-                    path = os.path.join(folder, hashlib.sha256(identity).hexdigest()[:24])
-                    if path in paths:                           # the same source, named twice
-                        continue
-                    paths[path] = len(batch)
-                    if os.path.exists(path + '.json'):
-                        state['reused'] += len(batch)
-                        progress.show(state['reused'], state['fraction'], 'done before')
-                        continue
-                    pending[path] = [None] * len(batch)
-                    for i, item in enumerate(batch):
-                        yield Job((item.name, item.data, converter), path, i)
-
-        done = lost = 0
-        for job, outcome in pool.run(run_job, jobs(), workers, time_limit_s):
+        for (name, _, _, path, i), outcome in pool.run(convert.convert, jobs(), workers, time_limit_s):
             if isinstance(outcome, pool.Lost):
-                outcome = [{'file': job.arguments[0], 'reason': outcome.reason}]
-            lost += sum('reason' in record for record in outcome)
-            outcomes = pending[job.path]
-            outcomes[job.index] = outcome
-            if None not in outcomes:
-                save(job.path, [record for records in outcomes for record in records])
-                del pending[job.path]
+                outcome = [{'file': name, 'reason': outcome.reason, 'by_chance': outcome.by_chance}]
+            pending[path][i] = outcome
+            if None not in pending[path]:
+                paths[path] = save(path, [record for records in pending.pop(path) for record in records])
             done += 1
-            before = f', {state["reused"]:,} done before' if state['reused'] else ''
-            progress.show(done, state['fraction'], f'{lost:,} left out{before}')
-    for name in os.listdir(folder):                             # of older runs, or half written
-        if os.path.join(folder, name.split('.')[0]) not in paths or name.endswith('.tmp'):
-            os.remove(os.path.join(folder, name))
-    return list(paths)
+            left_out += sum('reason' in record for record in outcome)
+            progress.show(done, fraction, f'{left_out:,} left out' + (f', {reused:,} done before' if reused else ''))
+    saved = list(paths.values())
+    names = {os.path.basename(path) + suffix for path in saved for suffix in ('.abc', '.json')}
+    for name in set(os.listdir(folder)) - names:                # of older runs, or half written
+        os.remove(os.path.join(folder, name))
+    return saved
 
 
-def code_version():
-    """Hash of the code that decides what a conversion gives: shards of other code are not taken for ours."""
-    digest = hashlib.sha256()
-    for module in (convert, dedupe, midi, notes, notation, quantise, tunebook, unfold):
-        with open(module.__file__, 'rb') as f:
+def planned(all_sources, folder, converter, shard_files):
+    """Yield (path, list of Items, how much of everything is read with them) of each shard."""
+    here = os.path.dirname(__file__), os.path.dirname(music.__file__)
+    code = [path for room in here for path in glob.glob(os.path.join(glob.escape(room), '*.py'))]
+    version = hash_of([converter, *map(importlib.metadata.version, LIBRARIES)], sorted(code))
+    for number, source in enumerate(all_sources):
+        items = sources.items(source)
+        while batch := list(islice(items, shard_files)):
+            identity = hash_of([version, source, [(item.name, item.stamp) for item in batch]])
+            yield os.path.join(folder, identity[:24]), batch, (number + batch[-1].fraction) / len(all_sources)
+
+
+def hash_of(data, files=()):
+    """SHA-256 of plain data (strings may hold any bytes) and of the content of files."""
+    digest = hashlib.sha256(json.dumps(data).encode())
+    for path in files:
+        with open(path, 'rb') as f:
             digest.update(f.read())
     return digest.hexdigest()
 
 
-def batches(items, size):
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def run_job(job):
-    return convert.convert(job.arguments)
-
-
 def save(path, records):
-    texts, at = [], 0
-    for record in records:
-        if 'text' in record:
-            text = record.pop('text').encode()
-            texts.append(text)
-            record['at'], record['size'] = at, len(text)
-            record['sketch'] = base64.b64encode(record['sketch'].tobytes()).decode()
-            at += len(text)
-    with files.atomic_write(path + '.abc') as f:
-        f.writelines(texts)
-    with files.atomic_write(path + '.json', 'w', encoding='utf-8') as f:
+    """Write a shard. Returns its path, which is another one if files were lost by chance, and tells which."""
+    lost = [record['file'] for record in records if record.get('by_chance')]
+    if lost:
+        path += '-lost-' + hash_of(lost)[:8]
+    with atomic_write(path + '.abc') as f:
+        for record in records:
+            if 'text' in record:
+                record['at'], record['size'] = f.tell(), f.write(record.pop('text').encode())
+                record['sketch'] = base64.b64encode(record['sketch'].tobytes()).decode()
+    with atomic_write(path + '.json', 'w', encoding='utf-8') as f:
         f.write('\n'.join(map(json.dumps, records)))
+    return path
 
 
 def records_of(path):

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import lzma
 import os
+import re
 import tarfile
 import time
 import urllib.error
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from configurator import fail
 from plumbing.progress import Progress
 
+NAMED = ('bundled', 'lakh')
 SUFFIXES = ('.mid', '.midi', '.kar', '.rmi', '.abc', '.mxl', '.musicxml')
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
 MAX_BYTES = 16 << 20                # a larger file is no piece of music
@@ -27,7 +29,7 @@ LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
 LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
 LAKH_PATH = os.path.join('data', 'downloads', 'lmd_full.tar.gz')
 RETRY_S = 3                         # between two attempts to download
-BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))     # the slow ones first
+BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))
 
 
 @dataclass
@@ -40,12 +42,16 @@ class Item:
 
 def check(source):
     """Exit with one line if `source` is nothing that can be read."""
-    if source in ('bundled', 'lakh') or os.path.isdir(source):
+    if source in NAMED or os.path.isdir(source):
         return
-    if not os.path.isfile(source):
-        fail(f"source: there is no {source!r}; it can be 'bundled', 'lakh', a folder, or an archive ({', '.join(ARCHIVES)})")
-    if not source.lower().endswith(ARCHIVES + SUFFIXES):
-        fail(f"source: {source!r} is neither a folder nor music nor an archive ({', '.join(ARCHIVES)})")
+    if not os.path.isfile(source) or not source.lower().endswith(ARCHIVES + SUFFIXES):
+        what = 'is of another kind' if os.path.isfile(source) else 'is not there'
+        fail(f"source: {source!r} {what}; give 'bundled', 'lakh', a folder, or an archive ({', '.join(ARCHIVES)})")
+
+
+def name_of(source):
+    """What the data of a source are called: its last part, without the suffix of an archive."""
+    return re.sub(r'\.(tar(\.\w+)?|tgz|zip)$', '', os.path.basename(os.path.abspath(source)), flags=re.I)
 
 
 def items(source):
@@ -69,11 +75,11 @@ def is_music(name):
 def path_items(folder, names):
     for i, name in enumerate(names, 1):
         path = os.path.join(folder, name)
-        try:
-            info = os.stat(path)
-        except FileNotFoundError:                               # removed meanwhile, or a dangling link
+        if not os.path.exists(path):                            # removed meanwhile, or a dangling link
             continue
-        yield Item(name, f'{info.st_size}:{info.st_mtime_ns}', path if info.st_size <= MAX_BYTES else None, i / len(names))
+        info = os.stat(path)
+        data = path if info.st_size <= MAX_BYTES else None
+        yield Item(name, f'{info.st_size}:{info.st_mtime_ns}', data, i / len(names))
 
 
 def folder_files(folder):
@@ -86,23 +92,20 @@ def folder_files(folder):
 
 
 def bundled_files():
-    """The tune books and chorales in the music21 package, without importing it."""
+    """The tune books and chorales in the music21 package, without importing it; the chorales, which are slow, first."""
     package = importlib.util.find_spec('music21')
     corpus = os.path.join(package.submodule_search_locations[0], 'corpus') if package else ''
     names = [os.path.join(folder, name) for folder, suffix in BUNDLED if os.path.isdir(os.path.join(corpus, folder))
              for name in sorted(os.listdir(os.path.join(corpus, folder))) if name.endswith(suffix)]
     if not names:
-        fail('source: the bundled music comes with the music21 package (pip install -r requirements.txt), which is not there')
+        fail('source: the bundled music is in the package music21, which is not there; pip install -r requirements.txt')
     return path_items(corpus, names)
 
 
 def archive_files(path):
     """Music in a .zip or .tar.*, in its own order. One member at a time is in memory."""
     try:
-        if path.lower().endswith('.zip'):
-            yield from zip_files(path)
-        else:
-            yield from tar_files(path)
+        yield from zip_files(path) if path.lower().endswith('.zip') else tar_files(path)
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
         fail(f'source: archive {path!r} is damaged ({e})')
 
@@ -135,9 +138,9 @@ def stamp(data):
 
 
 def download(url, path, md5, attempts=5):
-    """Fetch `url` to `path` unless it is there, going on where an earlier try stopped; exits with one line if that fails.
+    """Fetch `url` to `path` unless it is there, going on where an earlier try stopped. Exits with a line if that fails.
 
-    The file appears under its name only when it is whole and its md5 is right; until then it is `path`.part.
+    The file appears under its name only when it is whole and its md5 is right. Until then it is `path`.part.
     """
     if os.path.exists(path):
         return
@@ -148,7 +151,7 @@ def download(url, path, md5, attempts=5):
             fetch(url, part)
             break
         except urllib.error.HTTPError as e:
-            if e.code == 416:                                   # nothing is left to send: the part is whole, or of another file
+            if e.code == 416:                                   # nothing is left: the part is whole, or of another file
                 break
             fail(f'download: {url} answers {e.code} {e.reason}; fetch the file by other means and put it at {path}')
         except OSError as e:                                    # urllib's URLError, timeouts, resets
@@ -178,10 +181,8 @@ def fetch(url, part):
         length = answer.headers.get('Content-Length')
         total = have + int(length) if length else None
         with open(part, 'ab' if have else 'wb') as f, Progress('download', 'MB', 2 ** 20) as progress:
-            got = have
             while block := answer.read(1 << 18):
                 f.write(block)
-                got += len(block)
-                progress.show(got - have, got / total if total else None)
-    if total is not None and got < total:
-        raise OSError(f'connection closed at {got:,} of {total:,} bytes')
+                progress.show(f.tell() - have, f.tell() / total if total else None)
+            if total and f.tell() < total:
+                raise OSError(f'connection closed at {f.tell():,} of {total:,} bytes')

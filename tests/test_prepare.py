@@ -18,7 +18,8 @@ from test_sources import Server
 
 import bpe
 import prepare
-from corpus import convert, dedupe, sources
+from conftest import ROOT
+from corpus import convert, dedupe, pool, shards, sources
 from music import notation
 from music.midi import write_midi
 from music.notes import Music, Voice
@@ -224,6 +225,115 @@ def test_names_may_be_any_bytes(tmp_path):
         f.write(b'nothing')
     run(source, str(tmp_path / 'out'))
     assert b'\xff .mid\tno MIDI header\t\n' in (tmp_path / 'out' / 'failures.tsv').read_bytes()
+
+
+# ----------------------------------------------------------------------------------------------- what a shard depends on
+
+def busy(names):
+    """pool.run on a machine on which the files `names` take too long."""
+    calm = pool.run
+
+    def run(*arguments):
+        for job, outcome in calm(*arguments):
+            yield job, pool.Lost('longer than 60 s', by_chance=True) if job[0] in names else outcome
+    return run
+
+
+def test_what_a_busy_machine_lost_is_tried_again_by_the_next_run(corpus, prepared, tmp_path, monkeypatch, capsys):
+    out = str(tmp_path)
+    names = {'003.mid', '004.mid', '059.mid'}
+    for message in ('003', 'up to date'):
+        with monkeypatch.context() as m:
+            m.setattr(pool, 'run', busy(names))
+            assert run(corpus, out)['filters']['longer than 60 s'] == {'tunes': 3, 'notes': 0}
+        said = capsys.readouterr().out + (tmp_path / 'failures.tsv').read_text()
+        assert message in said
+    with monkeypatch.context() as m:
+        m.setattr(pool, 'run', busy({'004.mid'}))                   # others are lost than before, in the same shards
+        assert run(corpus, out)['filters']['longer than 60 s']['tunes'] == 1
+    run(corpus, out)
+    assert hashes(out) == hashes(prepared[0])
+    assert set(os.listdir(tmp_path / 'shards')) == set(os.listdir(os.path.join(prepared[0], 'shards')))
+
+
+@pytest.mark.parametrize('library', shards.LIBRARIES)
+def test_another_version_of_a_library_converts_anew(corpus, prepared, monkeypatch, library):
+    folder = os.path.join(prepared[0], 'shards')
+
+    def are_there():
+        return [os.path.exists(path + '.json') for path, _, _ in shards.planned([corpus], folder, 'builtin', 8)]
+    assert all(are_there())
+    version = shards.importlib.metadata.version
+    monkeypatch.setattr(shards.importlib.metadata, 'version', lambda name: '0.0' if name == library else version(name))
+    assert not any(are_there())
+
+
+def test_every_file_of_the_rooms_that_convert_decides_what_a_shard_is(corpus, tmp_path):
+    for room in ('corpus', 'music', 'plumbing'):
+        shutil.copytree(os.path.join(ROOT, room), tmp_path / room)
+    shutil.copy(os.path.join(ROOT, 'configurator.py'), tmp_path)
+    script = ('import glob, sys; from corpus import shards\n'
+              'def path(): return next(shards.planned([sys.argv[1]], "x", "builtin", 8))[0]\n'
+              'for name in sorted(glob.glob("corpus/*.py") + glob.glob("music/*.py")):\n'
+              '    before = path(); open(name, "a").write("#"); assert path() != before, name\n')
+    subprocess.run([sys.executable, '-c', script, corpus], cwd=tmp_path, check=True)
+
+
+# ----------------------------------------------------------------------------------------------------- names of folders
+
+def folder_of(source, monkeypatch, *more):
+    """out_dir that prepare.py gives a source."""
+    monkeypatch.setattr(sources, 'check', lambda source: None)
+    return prepare.check(prepare.configure(prepare.Settings, [f'--source={source}', *more])).out_dir
+
+
+def test_default_folders_keep_what_makes_sources_different(monkeypatch):
+    expected = {'bundled': 'bundled', 'lakh': 'lakh', 'rock-80s': 'rock-80s', 'rock-90s/': 'rock-90s', 'a/lakh-clean/': 'lakh-clean',
+                'x.y.tar.gz': 'x.y', 'x.TGZ': 'x', 'x.tar': 'x', 'x.tar.xz': 'x', 'my midis.zip': 'my midis', '/': 'corpus',
+                'rock-80s,b/more.zip': 'rock-80s+more'}
+    for source, name in expected.items():
+        assert folder_of(source, monkeypatch) == os.path.join('data', name)
+    assert folder_of('x', monkeypatch, '--out_dir=here') == 'here'
+
+
+def refusal(capsys, source, out, *more):
+    before = hashes(out)
+    with pytest.raises(SystemExit) as e:
+        run(source, out, *more)
+    error = capsys.readouterr().err
+    assert e.value.code == 2 and error.count('\n') == 1 and '--out_dir' in error and '--overwrite' in error
+    assert hashes(out) == before
+    return error
+
+
+def test_data_of_another_source_are_replaced_only_when_told_to(corpus, prepared, tmp_path, monkeypatch, capsys):
+    out, other = str(tmp_path / 'out'), lay_out(tmp_path / 'other', range(20))
+    shutil.copytree(prepared[0], out)
+    assert corpus in refusal(capsys, other, out)
+    os.remove(os.path.join(out, 'source.json'))                     # as an earlier version left it
+    assert corpus in refusal(capsys, other, out)
+    monkeypatch.chdir(os.path.dirname(corpus))
+    run(os.path.basename(corpus) + '/', str(tmp_path / 'relative'))
+    assert run(corpus, str(tmp_path / 'relative'), '--vocab_size=200')['vocab_size'] == 200
+    assert run(other, out, '--overwrite')['settings']['source'] == [other]
+    run(other, out)
+    assert 'up to date' in capsys.readouterr().out
+
+
+def test_shards_of_an_interrupted_run_of_another_source_are_not_taken_over(corpus, tmp_path, capsys, monkeypatch):
+    out, other = str(tmp_path / 'out'), lay_out(tmp_path / 'other', range(20))
+
+    def interrupted(*arguments):
+        yield from list(calm(*arguments))[:10]
+        raise KeyboardInterrupt
+    calm = pool.run
+    with monkeypatch.context() as m:
+        m.setattr(pool, 'run', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(other, out)
+    assert os.listdir(os.path.join(out, 'shards')) and not os.path.exists(os.path.join(out, 'meta.json'))
+    assert other in refusal(capsys, corpus, out)
+    run(other, out)
 
 
 # -------------------------------------------------------------------------------------------------------- transposition
