@@ -15,7 +15,6 @@ whatever the number of ranks, and a resumed run needs nothing but the step.
 
 Exit status: 0 at the end, 2 a user's mistake (one line), 3 the loss is no longer finite, 128 + n stopped by signal n.
 """
-import dataclasses
 import json
 import math
 import os
@@ -121,9 +120,8 @@ def load_split(data_dir, split, vocab_size):
 def build_model(arch, values):
     """The model of an architecture; of `values`, such as all settings, it takes what its config has fields for."""
     model, config = ARCHS[arch]
-    fields = {f.name for f in dataclasses.fields(config)}
     try:
-        return model(config(**{k: v for k, v in values.items() if k in fields}))
+        return model(config(**{k: v for k, v in values.items() if k in config.__dataclass_fields__}))
     except ValueError as e:
         fail(str(e))
 
@@ -190,7 +188,6 @@ def train(s, meta, run):
             fail(f'the cool-down to {s.max_tokens:,} tokens begins before step {done}, where {s.trunk} was taken')
     model = run.wrap(raw)
     introduce(s, meta, run, raw, n, n_steps, done)
-    stop, log = StopSignal(run), Log(s, meta, run, raw, n_steps, history)
     about = {'config': config_of(s, raw, run), 'meta': meta, 'tokenizer': tokenizer, 'n_steps': n_steps,
              'num_params': raw.num_params(), 'flops_per_token': raw.flops_per_token(), **provenance()}
 
@@ -204,7 +201,7 @@ def train(s, meta, run):
 
     interval = s.eval_interval or -(-n_steps // 5)
     evaluations = {*range(interval, n_steps, interval), n_steps}
-    first, saved_at = done, time.perf_counter()
+    stop, log, saved_at = StopSignal(run), Log(s, meta, run, raw, n_steps, history), time.perf_counter()
     while True:
         if done in evaluations and not log.evaluated(done):
             save()                                          # an evaluation may be long
@@ -228,7 +225,7 @@ def train(s, meta, run):
 
         logs = done % s.log_interval == 0
         keep = logs or done in evaluations
-        if keep or done == first + 1:
+        if keep or log.last is None:
             log.step(done, loss, norm, skipped, optimizers[0].param_groups[0]['lr'], keep)
         for tokens in s.snapshots or []:
             if tokens // step_tokens == done:

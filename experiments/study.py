@@ -6,10 +6,6 @@
     python -m experiments.study                                         # then this reads them into the table
     python fit_scaling.py --table=out/study.csv
 
-data       L(N, D): a trunk at a constant rate (schedule wsd), and from it a cool-down to each number of tokens
-sizes      L(N): six GPTs and five LSTMs, 10M tokens once, cosine; more seeds where models are small
-ablations  runs that differ from one of `sizes` in one thing; ends with a table of the differences
-
 --list prints what is missing as shell commands, one job a line, for any scheduler. A run that is finished in out_dir,
 also one from another machine, is read and not trained. Our own tables are results/study.csv and results/ablations.csv.
 """
@@ -58,7 +54,11 @@ class Run:
 
 
 def plan(s):
-    """{part: jobs}; a job is a list of runs that must be made one after another, such as a trunk and its branches."""
+    """{part: jobs}; a job is a list of runs that must be made one after another, such as a trunk and its branches.
+
+    data: L(N, D), a trunk at a constant rate (schedule wsd), and from it a cool-down to each number of tokens.
+    sizes: L(N), the config's tokens once, cosine. ablations: each differs from one of sizes in one thing.
+    """
     def run(size, what, group, *options):
         config = os.path.join(ROOT, 'config', f'study_{size}.py')
         options = [config, f'--data_dir={s.data_dir}', '--compile=True', '--log_interval=20', *options]

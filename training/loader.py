@@ -1,8 +1,6 @@
 """Which tokens a training step sees: windows of a split, each used once an epoch, in an order that (seed, step) fixes.
 
-    ids = np.memmap('data/bundled/train.bin', dtype=np.uint16, mode='r')
-    n = n_windows(len(ids), block_size=256)
-    for windows in micro_batches(step=0, n=n, batch_size=64, seed=1, rank=0, world=2, n_micro=2):
+    for windows in micro_batches(step=0, n=n_windows(len(ids), 256), batch_size=64, seed=1, n_micro=2):
         inputs_BT, targets_BT = batch(ids, windows, block_size=256, device='cpu')
 
 Window w holds the tokens from w * block_size on, and one more as the last target. The windows of a step do not depend

@@ -12,17 +12,14 @@ DIVERGED = 3        # exit status of a run whose loss is no longer a finite numb
 def introduce(s, meta, run, model, n_windows, n_steps, start):
     """The model, the machine and the budget, before the first step."""
     p, step_tokens = model.num_params(), s.batch_size * s.block_size
-    run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), "
-              f"vocabulary {meta['vocab_size']:,}; {run.device} {run.dtype}{' compiled' if run.compile else ''}, "
-              f"{run.world} rank{'s' * (run.world > 1)}, {run.n_micro} x {run.micro_batch_size} sequences of "
-              f"{s.block_size} each a step")
     per_epoch, left_out = divmod(n_windows, s.batch_size)
-    run.print(f'{n_steps:,} steps of {step_tokens:,} tokens = {n_steps * step_tokens:,} '
-              f'({n_steps / per_epoch:.2f} epochs); of {n_windows:,} windows an epoch leaves out {left_out} '
-              f'({left_out * s.block_size:,} tokens, less than a step)')
+    run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), vocabulary "
+              f"{meta['vocab_size']:,}; {run.device} {run.dtype}{' compiled' if run.compile else ''}; a step is "
+              f"{run.world} x {run.n_micro} x {run.micro_batch_size} (ranks, micro-batches) windows of {s.block_size}")
+    run.print(f'{n_steps:,} steps of {step_tokens:,} tokens = {n_steps * step_tokens:,} ({n_steps / per_epoch:.2f} '
+              f'epochs); of {n_windows:,} windows an epoch leaves out {left_out} ({left_out * s.block_size:,} tokens)')
     if n_steps < 1000:
-        run.print(f'note: only {n_steps} steps; the original recipe was made for 6,103: '
-                  'consider a smaller batch, or more epochs')
+        run.print(f'note: only {n_steps} steps; the original recipe has 6,103: try a smaller batch, or more epochs')
     if start:
         run.print(f'resumed after step {start}' if start < n_steps else f'all {n_steps} steps are done')
 

@@ -121,6 +121,5 @@ class StopSignal:
         """The signal's number, or 0. Several ranks agree at the steps that are logged, where a GPU waits anyway."""
         if self.run.world == 1:
             return self.signal
-        if not syncs and self.run.device != 'cpu':
-            return 0
-        return (self.signal or int(signal.SIGTERM)) if self.run.sum(torch.tensor(float(self.signal))) else 0
+        anyone = (syncs or self.run.device == 'cpu') and self.run.sum(torch.tensor(float(self.signal)))
+        return (self.signal or int(signal.SIGTERM)) if anyone else 0
