@@ -17,36 +17,31 @@ from plumbing.files import atomic_write
 def main(arguments):
     if '-h' in arguments or '--help' in arguments:
         return print(__doc__)
-    paths = [Path(argument) for argument in arguments]
-    kinds = [path.suffix.lower() for path in paths]
-    if kinds not in (['.mid', '.abc'], ['.midi', '.abc'], ['.abc', '.mid'], ['.abc', '.midi']):
+    kinds = [Path(argument).suffix.lower().replace('.midi', '.mid') for argument in arguments]
+    if kinds not in (['.mid', '.abc'], ['.abc', '.mid']):
         fail('usage: python -m music in.mid out.abc, or python -m music in.abc out.mid')
+    source, target = map(Path, arguments)
     try:
-        to_midi(*paths) if kinds[0] == '.abc' else to_abc(*paths)
+        if kinds[0] == '.mid':
+            music, _ = read_midi(source)
+            with atomic_write(target, 'w', encoding='utf-8') as f:
+                f.write(write_abc(music, source.stem))
+            return print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
+        tunes = list(read_abc(source.read_text(encoding='utf-8', errors='replace')))
+        good = [(title, music) for title, music, _ in tunes if music]
+        for i, (title, music) in enumerate(good, 1):
+            path = target if len(good) == 1 else target.with_stem(f'{target.stem}-{i}')
+            write_midi(music, path)
+            print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
     except OSError as e:
         fail(f'{e.filename}: {e.strerror}')
     except MidiError as e:
-        fail(f'{paths[0]}: {e}')
-
-
-def to_abc(source, target):
-    music, _ = read_midi(source)
-    with atomic_write(target, 'w', encoding='utf-8') as f:
-        f.write(write_abc(music, source.stem))
-    print(f'{target}: {len(music.notes):,} notes, {len(music.voices)} voices')
-
-
-def to_midi(source, target):
-    tunes = list(read_abc(source.read_text(encoding='utf-8', errors='replace')))
-    good = [(title, music) for title, music, _ in tunes if music]
-    for title, _, reason in (tune for tune in tunes if tune[2]):
-        print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
+        fail(f'{source}: {e}')
+    for title, _, reason in tunes:
+        if reason:
+            print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
     if not good:
         fail(f'{source}: no tune that can be read')
-    for i, (title, music) in enumerate(good, 1):
-        path = target if len(good) == 1 else target.with_stem(f'{target.stem}-{i}')
-        write_midi(music, path)
-        print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
 
 
 main(sys.argv[1:])

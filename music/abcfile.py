@@ -73,8 +73,8 @@ def systems(columns):
 
 
 def layers(music):
-    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords in a row. While these are
-    more than abc2midi holds, two of a voice are folded together; failing that, the voices of an instrument share theirs."""
+    """[(voice, [(onset, end, pitches, pitches tied to the next)])]: each voice as lines of chords in a row. While they
+    are more than abc2midi holds, two of a voice are folded; failing that, the voices of one instrument share theirs."""
     lines = [(v, line) for v in range(len(music.voices)) for line in packed(music.notes[music.notes[:, 3] == v])]
     while len(lines) > MAX_LINES:
         count = Counter(v for v, _ in lines)
@@ -91,12 +91,10 @@ def layers(music):
 
 def packed(notes):
     """Lines of (onset, end, pitches) that hold the notes; each chord goes to the first line that is free."""
-    chords = {}
+    chords, unisons = defaultdict(list), Counter()
     for onset, duration, pitch, _ in notes.tolist():
-        unison = 0
-        while pitch in chords.get((onset, -duration, unison), ()):
-            unison += 1
-        chords.setdefault((onset, -duration, unison), []).append(pitch)
+        unisons[onset, duration, pitch] += 1
+        chords[onset, -duration, unisons[onset, duration, pitch]].append(pitch)
     lines = []
     for (onset, minus, _), pitches in sorted(chords.items()):
         line = next((line for line in lines if line[-1][1] <= onset), None)
@@ -166,10 +164,7 @@ def bar_text(spans, length, sharps, beat, courtesy):
     the key signature says. The first note there gets its accidental in any case."""
     pieces, at = [], 0
     for start, end, pitches, tied in spans + ((length, length, (), ()),):
-        if start > at:
-            pieces += cut(at, start, (), ())
-        if end > start:
-            pieces += cut(start, end, pitches, tied)
+        pieces += cut(at, start, (), ()) + cut(start, end, pitches, tied)
         at = end
     text, held, i = '', dict.fromkeys(courtesy), 0
     while i < len(pieces):
@@ -196,12 +191,10 @@ def element_text(size, pitches, tied, sharps, held):
 def cut(start, end, pitches, tied):
     """Pieces of a note or rest: one that is off the 32nd grid at an end is cut so that its tuplet stays in the beat."""
     points = {start, end}
-    if start % STRAIGHT:
-        beat = start + -start % UNITS
-        points.add(beat if pitches and beat - start in DRAWABLE else start + -start % (UNITS // 2))
-    if end % STRAIGHT:
-        beat = end - end % UNITS
-        points.add(beat if pitches and end - beat in DRAWABLE else end - end % (UNITS // 2))
+    for point, way in (start, 1), (end, -1):
+        if point % STRAIGHT:
+            beat, half_beat = (point + way * (-way * point % size) for size in (UNITS, UNITS // 2))
+            points.add(beat if pitches and abs(beat - point) in DRAWABLE else half_beat)
     points = sorted(p for p in points if start <= p <= end)
     return [(a, b, pitches, tied if b == end else pitches) for a, b in zip(points, points[1:])]
 

@@ -8,6 +8,7 @@ Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. T
 statistic that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
 """
 import re
+from contextlib import suppress
 
 import numpy as np
 
@@ -48,10 +49,13 @@ def statistics(music):
 
     pitched = music.notes[~np.array([v.is_drum for v in music.voices])[voice]]
     if len(pitched):
-        stats['pitch_class_entropy'] = entropy(np.bincount(pitched[:, 2] % 12))
+        classes = np.bincount(pitched[:, 2] % 12, minlength=12)
+        stats['pitch_class_entropy'] = entropy(classes)
         stats['pitch_range'] = int(np.ptp(pitched[:, 2]))
-        stats['scale_consistency'] = scale_consistency(pitched[:, 2])
-        stats['polyphony'] = polyphony(pitched)
+        # Of the 24 major and natural minor scales, each minor one has the notes of a major one.
+        stats['scale_consistency'] = (SCALES @ classes).max() / len(pitched)
+        count, time = sounding(pitched)
+        stats['polyphony'] = (count * time).sum() / time[count > 0].sum()
 
     stats['notes_per_quarter'] = len(onset) / (starts[-1] / UNITS)
     stats['notes_per_second'] = len(onset) / seconds(music, starts[-1])
@@ -60,16 +64,15 @@ def statistics(music):
     count, time = sounding(music.notes)
     stats['rest_share'] = 1 - time[count > 0].sum() / starts[-1]
     last_bar = np.searchsorted(starts, onset + duration, 'left') - 1
-    rising = np.zeros(len(starts), int)
-    np.add.at(rising, first_bar, 1)
-    np.add.at(rising, last_bar + 1, -1)
+    rising = np.bincount(first_bar, minlength=len(starts)) - np.bincount(last_bar + 1, minlength=len(starts))
     stats['empty_bar_share'] = float((np.cumsum(rising)[:-1] == 0).mean())
     stats['groove_consistency'], stats['groove_jaccard'] = groove(onset, starts)
 
     lines = [np.unique(onset[voice == v]) for v in np.unique(voice)]         # onsets of each voice, chords as one
     cells = sum(len(np.unique(np.searchsorted(starts, line, 'right'))) for line in lines)
-    meters = np.searchsorted([time for time, *_ in music.meters], starts[:-1], 'right') - 1
-    weight_T = np.concatenate([metrical_weights(*music.meters[i][1:])[-length:] for i, length in zip(meters, np.diff(starts))])
+    meter_of_bar = np.searchsorted([time for time, *_ in music.meters], starts[:-1], 'right') - 1
+    weights = [metrical_weights(*meter) for _, *meter in music.meters]
+    weight_T = np.concatenate([weights[i][-length:] for i, length in zip(meter_of_bar, np.diff(starts))])
     stats['syncopation'] = sum(syncopation(line, weight_T) for line in lines) / cells
     intervals = [np.diff(line) for line in lines]
     pooled = np.concatenate(intervals)
@@ -87,11 +90,6 @@ def entropy(counts):
     return float(-(p * np.log2(p)).sum() + 0.0)
 
 
-def scale_consistency(pitch):
-    """Largest share of the notes that fall in one major scale (or the natural minor scale of the same notes)."""
-    return (SCALES @ np.bincount(pitch % 12, minlength=12)).max() / len(pitch)
-
-
 def sounding(notes):
     """(number of different pitches, time) of each stretch between two moments at which a note begins or ends."""
     times, at = np.unique(np.concatenate([notes[:, 0], notes[:, 0] + notes[:, 1]]), return_inverse=True)
@@ -101,24 +99,15 @@ def sounding(notes):
     return (np.cumsum(changes, axis=0)[:-1] > 0).sum(axis=1), np.diff(times)
 
 
-def polyphony(notes):
-    """Mean number of pitches that sound, over the time in which one does."""
-    count, time = sounding(notes)
-    return (count * time).sum() / time[count > 0].sum()
-
-
 def seconds(music, end):
     """Duration of the first `end` units under the music's tempos."""
-    total, times = 0.0, [onset for onset, _ in music.tempos[1:]] + [end]
-    for (onset, tempo), until in zip(music.tempos, times):
-        total += max(0, min(until, end) - onset) / UNITS * 60 / tempo
-    return total
+    times = [min(onset, end) for onset, _ in music.tempos] + [end]
+    return sum((until - time) / UNITS * 60 / tempo for time, until, (_, tempo) in zip(times, times[1:], music.tempos))
 
 
 def groove(onset, starts):
-    """(1 - mean Hamming distance per step, mean Jaccard index) of the onset patterns of neighbouring bars of one
-    length, on a grid of sixteenths (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music. Hence the
-    second, which looks at steps with an onset alone."""
+    """(1 - mean Hamming distance, mean Jaccard index) of the sixteenths with an onset in neighbouring bars of one length
+    (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music; the second leaves out what is silent in both."""
     steps = [set() for _ in starts[:-1]]
     for bar, at in zip(np.searchsorted(starts, onset, 'right') - 1, onset):
         steps[bar].add(int(at - starts[bar]) // SIXTEENTH)
@@ -134,16 +123,13 @@ def groove(onset, starts):
 
 def metrical_weights(numerator, denominator):
     """Weight of each unit of a bar: 0 on the downbeat, one less for each division of the bar, to sixteenths and finer.
-
     In 4/4: 0, half bar -1, quarters -2, eighths -3, sixteenths -4 (Longuet-Higgins and Lee, 1984). An even number of
-    beats is halved, a dotted beat divided by three.
-    """
+    beats is halved, a dotted beat divided by three."""
     length, beat = bar_length(numerator, denominator), beat_length(numerator, denominator)
-    spans, span = [length], length
-    while span % (2 * beat) == 0 and span > beat:
-        span //= 2
-        spans.append(span)
-    if span != beat:
+    spans = [length]
+    while spans[-1] % (2 * beat) == 0:
+        spans.append(spans[-1] // 2)
+    if spans[-1] != beat:
         spans.append(beat)
     if beat > bar_length(1, denominator):
         spans.append(beat // 3)
@@ -171,23 +157,18 @@ def exact_bars(text):
     n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
     header, bars, good = lines[:n_header], lines[n_header:], 0
     for i, line in enumerate(bars):
-        try:
-            good += decode('\n'.join(header + ['Z|'] * (i > 0) + [line])).pickup == 0 or i == 0
-        except NotationError:
-            pass
+        with suppress(NotationError):
+            decode('\n'.join(header + ['Z|'] * (i > 0) + [line]))               # only a first bar may be a pickup
+            good += 1
         for field in re.findall(r'\[([MQK]:[^]]*)\]', line):
             header = [field if old[:2] == field[:2] else old for old in header]
     return good, len(bars)
 
 
-# -------------------------------------------------------------------------------------------------------- sets of tunes
-
 def overlap(a, b, points=1000):
-    """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1.
-
-    After Yang and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of that
-    size. Where a list is narrower than a hundredth of all, the other is smoothed no more either: an atom stays an atom.
-    """
+    """Shared area of the Gaussian kernel densities (Scott's bandwidth) of two lists of numbers, from 0 to 1. After Yang
+    and Lerch (2020). Two samples of one distribution do not reach 1: judge it beside a baseline of that size. Where a
+    list is narrower than a hundredth of all, the other is smoothed no more either: an atom stays an atom."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     spread = np.ptp(np.concatenate([a, b]))
     if spread == 0:
@@ -208,9 +189,7 @@ def compare(samples, held_out, seed=0, rounds=20):
     """Samples against held-out tunes, both lists of `statistics`: for each name a dict of
 
     samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many
-    held-out tunes; baseline: overlap of two sets of held-out tunes; n: tunes in a set. Overlaps are means over
-    `rounds`.
-    """
+    held-out tunes; baseline: of two sets of held-out tunes; n: tunes in a set. Overlaps are means over `rounds`."""
     rng = np.random.default_rng(seed)
     table = {}
     for name in STATISTICS:
@@ -243,10 +222,8 @@ def intervals(music):
 
 def longest_runs(train, tunes):
     """For each tune the longest run of steps (in pitch and time) that stands in `train` too, in any key: their number.
-
     train, tunes: lists of Music. The suffixes of all voices are sorted by doubling (Manber and Myers, 1990). The
-    longest match of a suffix of a tune is with the train suffix next to it, before or after.
-    """
+    longest match of a suffix of a tune is with the train suffix next to it, before or after."""
     known = {line.tobytes(): line for music in train for line in intervals(music)}      # in another key it is the same
     lines = [(-1, line) for line in known.values()]
     lines += [(i, line) for i, music in enumerate(tunes) for line in intervals(music)]

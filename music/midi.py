@@ -46,10 +46,8 @@ def raw_midi(source):
 
 def repair(data):
     """Bytes of a regular MIDI file with all whole events of a damaged one. Raises MidiError if there is no header.
-
     Unwraps RIFF and skips junk before the header. Cuts a track at its last whole event and closes its open notes. Clips
-    data bytes to 7 bits. Turns SMPTE time into quarters at 120 per minute.
-    """
+    data bytes to 7 bits. Turns SMPTE time into quarters at 120 per minute."""
     at = data.find(b'MThd')
     if at < 0 or len(data) < at + 14:
         raise MidiError('no MIDI header')
@@ -144,10 +142,8 @@ def raw_notes(score):
 
 
 def write_midi(music, path):
-    """Standard MIDI file of `music`: a conductor track, then a track per voice.
-
-    Up to 15 voices have a channel each. Beyond that, voices of one program share one; beyond 15 programs, more ports.
-    """
+    """Standard MIDI file of `music`: a conductor track, then a track per voice. Up to 15 voices have a channel each.
+    Beyond that, voices of one program share one; beyond 15 programs, more ports."""
     file = mido.MidiFile(type=1, ticks_per_beat=UNITS * TICKS_PER_UNIT, charset='utf-8')
     meta = mido.MetaMessage
     events = [(onset, meta('time_signature', numerator=n, denominator=d)) for onset, n, d in music.meters]

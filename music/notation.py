@@ -74,11 +74,9 @@ def signature(sharps):
 
 @cache
 def spelling(sharps):
-    """List of 128: MIDI pitch -> note text in a key of `sharps` (-7..7), such as '^F,'.
-
-    The twelve spellings are the neighbours of the tonic on the line of fifths, from minor third to augmented fifth
-    (in C: Eb Bb F C G D A E B F# C# G#), respelled where that would need a double accidental.
-    """
+    """List of 128: MIDI pitch -> note text in a key of `sharps` (-7..7), such as '^F,'. The twelve spellings are the
+    neighbours of the tonic on the line of fifths, from minor third to augmented fifth (in C: Eb Bb F C G D A E B F# C#
+    G#), respelled where that would need a double accidental."""
     texts = [None] * 128
     for fifth in range(sharps - 3, sharps + 9):
         fifth += 12 * ((fifth < -8) - (fifth > 12))                          # Fb is -8, B# is 12
@@ -132,27 +130,21 @@ def fields_of(meters, tempos, keys):
 
 
 # Notes -> cells. A segment (_S) is what one cell holds of a note. The segments that start together in a cell are an
-# event (_E): a note or a chord, which lasts until the next event of the cell or the barline.
+# event (_E): a note or a chord, which lasts until the next event of the cell or the barline. The arrays, and what is in
+# them for the bar [V:1]z2[C2E4]Dz[CE]2-|
 #
-#   cell_S               bar * number of voices + voice
-#   position_S           start, in units from the barline
-#   pitch_S              MIDI pitch
-#   length_S             units in this bar
-#   tied_S               does the note sound on in the next bar?
+#   cell_S            0  0  0  0  0   bar * number of voices + voice
+#   position_S       24 24 48 72 72   start, in units from the barline
+#   pitch_S          60 64 62 60 64   MIDI pitch
+#   length_S         24 48 12 24 24   units in this bar
+#   tied_S            0  0  0  1  1   does the note sound on in the next bar?
+#   event_S           0  0  1  2  2   its event
 #
-#   first_E              index of its first segment (and event_S, the index of a segment's event)
-#   opens_cell_E         is it the first event of its cell?
-#   leading_rest_E       units of the rest that is the first member of the chord, or 0
-#   trailing_rest_E      units of the rest behind the event, or 0
-#   alike_E              have all members one length and all or none a tie, so that both follow the bracket?
-#
-# The bar [V:1]z2[C2E4]Dz[CE]2-| is
-#
-#   position_S  24 24 48 72 72       first_E           0  2  3
-#   pitch_S     60 64 62 60 64       opens_cell_E      1  0  0
-#   length_S    24 48 12 24 24       leading_rest_E    0  0  0
-#   tied_S       0  0  0  1  1       trailing_rest_E   0 12  0
-#   event_S      0  0  1  2  2       alike_E           0  1  1
+#   first_E           0  2  3         its first segment
+#   opens_cell_E      1  0  0         is it the first event of its cell?
+#   leading_rest_E    0  0  0         units of the rest that is the first member of the chord, or 0
+#   trailing_rest_E   0 12  0         units of the rest behind the event, or 0
+#   alike_E           0  1  1         have all members one length and all or none a tie, which then follow the bracket?
 
 
 def cut_at_barlines(music, starts):
@@ -208,10 +200,8 @@ def cells(segments, events, music, starts):
 
     texts, (first, _, *columns) = [], events.tolist()
     for i, j, leading_rest, trailing_rest, alike in zip(first, first[1:] + [len(names)], *columns):
-        if j == i + 1 and not leading_rest:
-            text = names[i] + lengths[i]
-        elif alike:
-            text = f'[{"".join(names[i:j])}]{lengths[i]}'
+        if alike:
+            text = (f'[{"".join(names[i:j])}]' if j > i + 1 else names[i]) + lengths[i]
         else:
             text = f'[{REST[leading_rest]}{"".join(map(str.__add__, names[i:j], lengths[i:j]))}]'
         texts.append(text + REST[trailing_rest])
@@ -239,22 +229,21 @@ def decode(text):
     header = header_pattern.match(text)
     if not header:
         raise NotationError('line 1: the header is not L:1/8, M:, Q:, K:, V: in this order')
-    voices = []
-    for i, (number, kind, program) in enumerate(voice_pattern.findall(header[5]), 1):
-        if int(number) != i or int(program or 0) > 127 or i > MAX_VOICES:
-            raise NotationError(f'line {4 + i}: bad voice V:{number} {kind}={program}')
-        voices.append(Voice(int(program or 0), kind == 'drums'))
-    try:
-        music = Music(None, voices, [], [], [])
-        add_events(music, 0, *header.groups()[:4])
-    except NotationError as e:
-        raise NotationError(f'header: {e}') from None
+    music = Music(None, [], [], [], [])
     open_notes, finished, at = {}, [], 0        # open_notes: (voice, pitch) -> onset of a note tied into this bar
-    for number, line in enumerate(text[header.end():].splitlines(), 5 + len(voices)):
-        try:
+    where = 'header'
+    try:
+        add_events(music, 0, *header.groups()[:4])
+        for i, (number, kind, program) in enumerate(voice_pattern.findall(header[5]), 1):
+            where = f'line {4 + i}'
+            if int(number) != i or int(program or 0) > 127 or i > MAX_VOICES:
+                raise NotationError(f'bad voice V:{number} {kind}={program}')
+            music.voices.append(Voice(int(program or 0), kind == 'drums'))
+        for number, line in enumerate(text[header.end():].splitlines(), 5 + len(music.voices)):
+            where = f'line {number}'
             at, open_notes = read_bar(line, at, music, open_notes, finished)
-        except NotationError as e:
-            raise NotationError(f'line {number}: {e}') from None
+    except NotationError as e:
+        raise NotationError(f'{where}: {e}') from None
     finished += [(onset, at, pitch, voice) for (voice, pitch), onset in open_notes.items()]
     music.notes = without_overlaps(finished)
     return music
@@ -294,9 +283,8 @@ def read_bar(line, at, music, open_notes, finished):
         is_first, former = former == 0, voice + 1
         names = pitches(0 if music.voices[voice].is_drum else music.keys[-1][1])
         events, position = read_cell(cell)
-        reached = 0
+        reached = max(onset + units for _, onset, units, _ in events)
         for name, onset, units, tied in events:
-            reached = max(reached, onset + units)
             if name == 'z':
                 continue
             if name not in names:
@@ -323,40 +311,26 @@ def read_cell(cell):
         match = event_pattern.match(cell, at)
         if not match:
             raise NotationError(f'cannot read {cell[at:at + 20]!r}')
-        at = match.end()
-        members, length, tie, name, single, single_tie = match.groups()
-        if members is None:
-            advance = units_of(single)
-            events.append((name, position, advance, bool(single_tie)))
-        else:
-            advance = None
-            for name, own, own_tie in note_pattern.findall(members):
-                if own and length:
-                    raise NotationError(f'lengths inside and after the chord [{members}]{length}')
-                units = units_of(own or length)
-                advance = advance or units
-                events.append((name, position, units, bool(own_tie or tie)))
+        members, length, tie, *single = match.groups('')
+        at, advance = match.end(), 0
+        for name, own, own_tie in note_pattern.findall(members) if members else (single,):
+            if own and length:
+                raise NotationError(f'lengths inside and after the chord [{members}]{length}')
+            units = UNITS_OF.get(own or length)
+            if not units:
+                raise NotationError(f'bad length {own or length!r}')
+            advance = advance or units
+            events.append((name, position, units, bool(own_tie or tie)))
         position += advance
     return events, position
-
-
-def units_of(text):
-    if text not in UNITS_OF:
-        raise NotationError(f'bad length {text!r}')
-    return UNITS_OF[text]
 
 
 def without_overlaps(spans):
     """Notes array of (onset, end, pitch, voice). Per voice and pitch, a note ends where the next one begins; of those
     with one onset the longest stays."""
-    latest = {}
-    for onset, end, pitch, voice in sorted(spans):
-        former = latest.setdefault((voice, pitch), [])
-        if former and former[-1][0] == onset:
-            former.pop()
-        elif former and former[-1][1] > onset:
-            former[-1] = (former[-1][0], onset)
-        former.append((onset, end))
-    notes = [(onset, end - onset, pitch, voice) for (voice, pitch), line in latest.items() for onset, end in line]
-    notes = np.array(notes, np.int32).reshape(-1, 4)
+    spans = np.array(spans, np.int32).reshape(-1, 4)
+    onset, end, pitch, voice = spans[np.lexsort(spans.T[[1, 0, 2, 3]])].T     # by voice, pitch, onset, end
+    is_last = begins(voice * 128 + pitch)[1:]                                 # of its voice and pitch
+    end[:-1] = np.where(is_last, end[:-1], np.minimum(end[:-1], onset[1:]))
+    notes = np.stack([onset, end - onset, pitch, voice], 1)[end > onset]
     return notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]

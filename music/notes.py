@@ -24,8 +24,7 @@ class Music:
     """Quantised music. All times are integers in units of 1/24 quarter.
 
     notes: int32 (n, 4): onset, duration >= 1, pitch 0-127, voice (index into `voices`); sorted by onset, voice, pitch.
-    Within one voice and pitch, notes never overlap. Events lie on barlines; each list starts at onset 0.
-    """
+    Within one voice and pitch, notes never overlap. Events lie on barlines; each list starts at onset 0."""
     notes: np.ndarray
     voices: list = field(default_factory=list)          # Voice
     meters: list = field(default_factory=lambda: [(0, 4, 4)])        # (onset, numerator, denominator), see is_meter
@@ -74,8 +73,7 @@ def bar_starts(music, end=None):
 
 
 def in_force(events, end=np.inf):
-    """The events (time, ...), sorted, less those that another one at their time replaces, that change nothing, or that
-    come at or after `end`."""
+    """Events (time, ...) before `end`, without those that another one at their time replaces or that change nothing."""
     out = []
     for time, *event in events:
         if out and out[-1][0] == time:

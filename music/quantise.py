@@ -19,14 +19,12 @@ class MidiError(ValueError):
 
 def quantise(raw, close_gaps=True):
     """(Music, report) of raw notes (midi.raw_notes): grid, notated durations, bars, tempos, key. Raises MidiError.
-
-    close_gaps=False keeps the gate times: durations are then only rounded to the grid.
-    """
+    close_gaps=False keeps the gate times: durations are then only rounded to the grid."""
     onset, duration, pitch, voice = (np.asarray(raw[k]) for k in ('onset', 'duration', 'pitch', 'voice'))
     meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
-    n_voices = len(raw['voices'])
-    start, stop, moved = snap(onset, onset + duration, pitch, voice, n_voices, starts)
-    is_drum = np.array([v.is_drum for v in raw['voices']])
+    voices = raw['voices']
+    start, stop, moved = snap(onset, onset + duration, pitch, voice, len(voices), starts)
+    is_drum = np.array([v.is_drum for v in voices])
 
     # Unisons: of notes at one onset the longest stays, then a note ends where the next one of its pitch begins.
     line = 128 * voice + pitch
@@ -58,10 +56,9 @@ def quantise(raw, close_gaps=True):
     report['key_estimated'] = int(estimated)
 
     # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
-    mean = np.bincount(voice, pitch, n_voices) / np.maximum(np.bincount(voice, minlength=n_voices), 1)
-    voices = raw['voices']
-    used = sorted(np.unique(voice).tolist(), key=lambda v: (voices[v].is_drum, voices[v].program, -mean[v]))
-    rank = np.zeros(n_voices, np.int64)
+    place = lambda v: (voices[v].is_drum, voices[v].program, -pitch[voice == v].mean())
+    used = sorted(np.unique(voice).tolist(), key=place)
+    rank = np.zeros(len(voices), np.int64)
     rank[used] = np.arange(len(used))
     notes = np.stack([start, stop - start, pitch, rank[voice]], 1).astype(np.int32)
     notes = notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
@@ -69,19 +66,16 @@ def quantise(raw, close_gaps=True):
 
 
 def lay_bars(events, end):
-    """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator).
-
-    A change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a
-    meter of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars.
-    """
+    """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator). A
+    change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter
+    of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars."""
     meters, starts, current = [], [0], (4, 4)
 
     def fill(until):
         length = bar_length(*current)
         if until > MAX_BARS * WHOLE or (until - starts[-1]) / length > MAX_BARS:
             raise MidiError(f'longer than {MAX_BARS} bars')
-        if not meters or meters[-1][1:] != current:
-            meters.append((starts[-1], *current))
+        meters.append((starts[-1], *current))
         starts.extend(range(starts[-1] + length, int(until) + 1, length))
 
     for time, numerator, denominator in sorted(events):
@@ -101,16 +95,13 @@ def lay_bars(events, end):
                 current = fitting_meter(time - starts[-1])
                 fill(time)
         current = numerator, denominator
-    length = bar_length(*current)
-    fill(end + 2 * length)
+    fill(end + 2 * bar_length(*current))
     return meters, np.array(starts)
 
 
 def snap(onset, end, pitch, voice, n_voices, starts):
-    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat.
-
-    A beat is a quarter from the barline in every meter, unlike notes.beat_length: the two grids divide a quarter.
-    """
+    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat. A beat is a quarter from
+    the barline in every meter, unlike notes.beat_length: the two grids divide a quarter."""
     def beats(time):
         """(id of voice and beat, start of the beat, its length, time since then): a bar's last beat may be short."""
         bar = np.searchsorted(starts, time, 'right') - 1
@@ -144,12 +135,10 @@ def snap(onset, end, pitch, voice, n_voices, starts):
 
 
 def notated_ends(start, stop, voice, is_drum, starts):
-    """Ends as a musician would write them, for notes sorted by voice and onset.
-
-    A gap before the voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than the
-    note. One before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into the
-    next onset by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
-    """
+    """Ends as a musician would write them, for notes sorted by voice and onset. A gap before the voice's next onset is
+    closed if it is at most a 16th, or at most an eighth and no longer than the note. One before the next beat is closed
+    if it is at most a 16th and a third of the note. A note that runs into the next onset by at most a 32nd ends there.
+    A drum stroke lasts to the next onset or the next beat."""
     new = begins(voice) | begins(start)
     first = np.flatnonzero(new)
     following = np.where(np.diff(voice[first], append=-1) == 0, np.roll(start[first], -1), np.iinfo(np.int32).max)
@@ -199,9 +188,7 @@ SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])
 
 def fitting_keys(events, starts, onset, pitch, is_pitched):
     """(keys at barlines, estimated?). The file's keys stay if each holds as many notes as the best scale, less 2%.
-
-    Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler.
-    """
+    Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler."""
     onset, pitch_class = onset[is_pitched], pitch[is_pitched] % 12
     barline = lambda time: int(starts[np.argmin(np.abs(starts - max(time, 0)))])
     events = sorted((event for event in events if -7 <= event[1] <= 7), key=lambda event: event[0])
@@ -211,8 +198,7 @@ def fitting_keys(events, starts, onset, pitch, is_pitched):
     if keys:
         keys[0] = (0, *keys[0][1:])
         section = np.searchsorted([time for time, *_ in keys], onset, 'right') - 1
-        counts = np.zeros((len(keys), 12))
-        np.add.at(counts, (section, pitch_class), 1)
+        counts = np.bincount(12 * section + pitch_class, minlength=12 * len(keys)).reshape(-1, 12)
         inside = counts @ SCALES.T                                            # [key, sharps + 7]: notes in the scale
         own = inside[np.arange(len(keys)), [sharps + 7 for _, sharps, _ in keys]]
         if (own >= inside.max(1) - 0.02 * counts.sum(1)).all():

@@ -22,7 +22,6 @@ from music.unfold import TICKS, AbcError, Bar, play
 WHOLE_TICKS = WHOLE * TICKS
 # Modes by their first three letters -> sharps that they have less than major.
 MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5}
-MINOR = {'dor', 'aeo', 'min', 'm', 'phr', 'loc'}
 ALTER = {mark: semitones for semitones, mark in MARKS.items()} | {'^^': 2, '__': -2}
 TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}            # (5, (7 and (9: in the time of 2, in compound meters of 3
 
@@ -123,13 +122,10 @@ class Line:
         """MIDI pitch of a note's text. One of `carried`, the pitches tied to it, sounds on without its accidental."""
         letter = place[0].upper()
         memory = letter if self.propagate == 'pitch' else place
-        mark = text[:len(text) - len(place)]
-        if mark:
-            alter = ALTER[mark]
-            if self.propagate != 'not':
-                self.accidentals[memory] = alter
-        else:
-            alter = self.accidentals.get(memory, self.signature.get(letter, 0))
+        mark = text.removesuffix(place)
+        alter = ALTER[mark] if mark else self.accidentals.get(memory, self.signature.get(letter, 0))
+        if mark and self.propagate != 'not':
+            self.accidentals[memory] = alter
         octave = (place[0] >= 'a') + place.count("'") - place.count(',')
         pitch = 60 + SEMITONES[letter] + alter + 12 * octave + self.shift
         if carried and pitch not in carried and not mark and memory not in self.accidentals:
@@ -261,10 +257,8 @@ class Tune:
             elif kind == 'value':
                 self.field(token['field'], token['value'].strip())
                 line = self.line
-            elif kind in ('bar', 'ending'):
-                line.barline(token['bar'], token['ending'], self.tempo)
-            elif kind == 'lone_ending':
-                line.barline('|', token['lone_ending'], self.tempo)
+            elif kind in ('bar', 'ending', 'lone_ending'):
+                line.barline(token['bar'] or '|', token['ending'] or token['lone_ending'], self.tempo)
             elif kind == 'chord_length':
                 self.chord(token['chord'], length_of(token['chord_length'], line.unit))
             elif kind == 'bars':
@@ -284,14 +278,10 @@ class Tune:
 
     def chord(self, text, unit):
         """The first member decides when the next element comes."""
-        members, at = [], 0
-        while at < len(text):
-            member = MEMBER.match(text, at)
-            if not member:
-                raise AbcError('chord not understood')
-            if member['note']:
-                members.append((member['note'], length_of(member['length'], unit), member['tie'] == '-'))
-            at = member.end()
+        if MEMBER.sub('', text):
+            raise AbcError('chord not understood')
+        members = [(member['note'], length_of(member['length'], unit), member['tie'] == '-')
+                   for member in MEMBER.finditer(text) if member['note']]
         if members:
             self.line.add(members, members[0][1])
 
@@ -349,8 +339,7 @@ def read_meter(text):
     text = re.sub(r'["\s()]', '', text)
     if text in ('none', 'None', ''):
         return None
-    if text in ('C', 'c', 'C|', 'c|'):
-        return (4, 4) if len(text) == 1 else (2, 2)
+    text = {'C': '4/4', 'C|': '2/2'}.get(text.upper(), text)
     match = re.fullmatch(r'(\d{1,3}(?:\+\d{1,3})*)/(\d{1,3})', text)
     if not match:
         raise AbcError('M: not understood')
@@ -390,4 +379,5 @@ def read_key(text, here):
         sharps = FIFTHS.index(match[1]) - 1 + 7 * {'#': 1, 'b': -1, '': 0}[match[2]] - MODES[name]
     if abs(sharps) > 7:
         raise AbcError('key of more than seven accidentals')
-    return (sharps, 'minor' if name in MINOR else 'major'), ({} if name == 'exp' else signature(sharps)) | dict(given)
+    mode = 'minor' if MODES.get(name, 0) >= 2 else 'major'
+    return (sharps, mode), ({} if name == 'exp' else signature(sharps)) | dict(given)

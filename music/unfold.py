@@ -5,6 +5,7 @@ meter become one bar. A bar of several meters' length is cut into full bars. A s
 irregular bar is a change of meter.
 """
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from music.notation import without_overlaps
@@ -37,11 +38,8 @@ class Bar:
 
 
 def play(voices, order, staves, title=''):
-    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError.
-
-    order: text of the header's P:. staves: name -> first voice on its staff. The voices of a staff become one if they
-    have one program and no note in common.
-    """
+    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's P:. staves: name
+    -> first voice on its staff. The voices of a staff become one if they have one program and no note in common."""
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
@@ -74,11 +72,12 @@ def play(voices, order, staves, title=''):
 def gather(spans, names, staves):
     """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
+    nearest = lambda ticks: (ticks + TICKS // 2) // TICKS
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))
         index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
-        rows = [(round_to_units(onset), max(round_to_units(onset) + 1, round_to_units(end)), pitch, index[kind])
+        rows = [(nearest(onset), max(nearest(onset) + 1, nearest(end)), pitch, index[kind])
                 for onset, end, pitch, kind, _ in spans]
         notes = without_overlaps(rows)
         if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
@@ -169,7 +168,7 @@ def join_ties(spans):
 
 
 def timeline(played, title):
-    """Music of the played bars, [(length, Bar, behind a strong barline?)]: meters, tempos, keys and pickup, no notes."""
+    """Music without notes: meters, tempos, keys and pickup of [(length, Bar, behind a strong barline?)], as played."""
     bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
     meters, pickup, starts = [], 0, [0]
     for i, (length, meter) in enumerate(bars):
@@ -181,17 +180,15 @@ def timeline(played, title):
             meter = fitting_meter(whole(length), meter[1] if meter else 4)
             if not meter:
                 raise AbcError('bar length that no meter has')
-        if not meters or meters[-1][1:] != meter:
-            meters.append((whole(starts[-1]), *meter))
+        meters.append((whole(starts[-1]), *meter))
         starts.append(starts[-1] + length)
-    keys, tempos, at, k = [], [], 0, 0
+    keys, tempos, at = [], [], 0
     for length, bar, _ in played:
-        while starts[k] < at:                           # inside a joined bar: on to the next barline
-            k += 1
-        keys.append((whole(starts[k]), *bar.key))
-        tempos.append((whole(starts[k]), bar.tempo))
+        start = whole(starts[bisect_left(starts, at)])          # from within a joined bar, the next barline
+        keys.append((start, *bar.key))
+        tempos.append((start, bar.tempo))
         at += length
-    return Music(None, [], meters, in_force(tempos), in_force(keys), pickup, title)
+    return Music(None, [], in_force(meters), in_force(tempos), in_force(keys), pickup, title)
 
 
 def join_bars(bars):
@@ -215,10 +212,6 @@ def join_bars(bars):
 
 def full_bar(meter):
     return bar_length(*meter) * TICKS if meter else None
-
-
-def round_to_units(ticks):
-    return (ticks + TICKS // 2) // TICKS
 
 
 def whole(ticks):
