@@ -1,9 +1,9 @@
-"""Does another program hear the same music? Stand-alone ABC of random files of a corpus, read by abc2midi (Debian: abcmidi).
+"""Does another program hear the same music? Our stand-alone ABC of a corpus, read by abc2midi (Debian: abcmidi).
 
     python bench/abc2midi.py ../corpus --files=500
 
-A note is found if abc2midi's MIDI has one of its pitch, program and drum flag within a tenth of a quarter of its onset. The
-table counts files by their share of found notes, and the notes that were not found by what became of them.
+A note is found if abc2midi's MIDI has one of its pitch, program and drum flag within a tenth of a quarter of its onset.
+The table counts files by their share of found notes, and the notes that were not found by what became of them.
 """
 import collections
 import os
@@ -128,8 +128,9 @@ def main():
     for name, count in fates.most_common():
         print(f'  {name}: {count} notes in {files[name]} files')
     if settings.music21:
+        read = [path for path, share, _ in results if share is not None]
         with ProcessPoolExecutor(settings.workers) as pool:
-            pairs = list(pool.map(open_with_music21, [path for path, share, _ in results if share is not None][:settings.music21]))
+            pairs = list(pool.map(open_with_music21, read[:settings.music21]))
         close = np.mean([abs(theirs - ours) <= 0.01 * ours for theirs, ours in pairs])
         print(f'music21 opened {len(pairs)} files; {close:.0%} of them with our number of notes, within 1%')
 

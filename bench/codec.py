@@ -1,10 +1,9 @@
 """Codec identity and quantisation over a folder of MIDI files: python bench/codec.py FOLDER [workers]
 
-For every file that can be read: quantised notes -> text -> notes must be the identity, and each raw onset (pitch, drum flag) is
-sought among the quantised ones within 1/12 of a quarter, one to one.
+For every file that can be read: quantised notes -> text -> notes must be the identity, and each raw onset (pitch, drum
+flag) is sought among the quantised ones within 1/12 of a quarter, one to one.
 """
 import collections
-import glob
 import multiprocessing
 import os
 import sys
@@ -12,14 +11,14 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from music.midi import raw_midi  # noqa: E402
-from music.notation import decode, encode  # noqa: E402
-from music.notes import UNITS  # noqa: E402
-from music.quantise import MidiError, quantise  # noqa: E402
+from music.midi import raw_midi
+from music.notation import decode, encode
+from music.notes import UNITS
+from music.quantise import MidiError, quantise
 
 
 def matched(raw, music, shift):
-    """Number of raw onsets with a quantised onset of the same pitch and drum flag of their own within 1/12 of a quarter."""
+    """Number of raw onsets that have a quantised one of the same pitch and drum flag of their own within 1/12 quarter."""
     lines = collections.defaultdict(lambda: ([], []))
     for onset, pitch, voice in zip(raw['onset'].tolist(), raw['pitch'].tolist(), raw['voice'].tolist()):
         lines[pitch, raw['voices'][voice].is_drum][0].append(onset - shift)
@@ -44,12 +43,13 @@ def examine(path):
         return {'reason': str(e)}
     text = encode(music)
     again = decode(text)
-    same = all(np.array_equal(getattr(music, f), getattr(again, f)) for f in ('notes', 'meters', 'tempos', 'keys', 'pickup'))
+    same = music.voices == again.voices and all(np.array_equal(getattr(music, name), getattr(again, name))
+                                                for name in ('notes', 'meters', 'tempos', 'keys', 'pickup'))
     doubled = len(raw['onset']) - len(np.unique(np.stack([raw['onset'], raw['pitch'], raw['voice']]), axis=1).T)
     pitched = ~np.array([v.is_drum for v in raw['voices']])[raw['voice']]
     gate = quantise(raw, close_gaps=False)[0]
-    return {'reason': 'read', 'repaired': int(repaired), 'identity': bool(same and music.voices == again.voices), 'path': path, 'doubled': doubled,
-            'matched': matched(raw, music, report['shift']), 'kept': len(music.notes), 'characters': len(text), 'bars': text.count('\n'),
+    return {'reason': 'read', 'repaired': int(repaired), 'identity': same, 'path': path, 'doubled': doubled,
+            'matched': matched(raw, music, report['shift']), 'kept': len(music.notes), 'characters': len(text),
             'pitched': int(pitched.sum()), 'pitched_beats': float(raw['duration'][pitched].sum() / UNITS),
             'pitched_notated': pitched_beats(music), 'pitched_gate': pitched_beats(gate), **report}
 
@@ -60,22 +60,27 @@ def pitched_beats(music):
 
 
 if __name__ == '__main__':
-    paths = sorted(p for p in glob.glob(os.path.join(sys.argv[1], '**', '*'), recursive=True) if p.lower().endswith(('.mid', '.midi')))
+    paths = sorted(os.path.join(folder, name) for folder, _, names in os.walk(sys.argv[1]) for name in names
+                   if name.lower().endswith(('.mid', '.midi')))
     with multiprocessing.Pool(int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count()) as pool:
         rows = pool.map(examine, paths, chunksize=16)
     reasons = collections.Counter(r['reason'] for r in rows)
     rows = [r for r in rows if r['reason'] == 'read']
     total = {k: sum(r[k] for r in rows) for k in rows[0] if k not in ('reason', 'path')}
     notes = total['notes']
-    print(f'{len(paths):,} files: ' + ', '.join(f'{n:,} {reason}' for reason, n in reasons.most_common()) + f'; {total["repaired"]:,} after repair')
-    print(f'codec identity holds for {total["identity"]:,} of {len(rows):,} files, {total["kept"]:,} notes, {total["characters"] / total["kept"]:.2f} characters a note')
+    read = ', '.join(f'{n:,} {reason}' for reason, n in reasons.most_common())
+    print(f'{len(paths):,} files: {read}; {total["repaired"]:,} after repair')
+    print(f'codec identity holds for {total["identity"]:,} of {len(rows):,} files, {total["kept"]:,} notes, '
+          f'{total["characters"] / total["kept"]:.2f} characters a note')
     good = sum(r['matched'] >= 0.995 * r['notes'] for r in rows)
     unique = sum(r['matched'] >= 0.995 * (r['notes'] - r['doubled']) for r in rows)
-    print(f'onsets within 1/12 quarter: {total["matched"] / notes:.3%} of all; at least 99.5% on {good / len(rows):.2%} of the files '
-          f'({unique / len(rows):.2%} if a note that the file holds twice counts once)')
+    print(f'onsets within 1/12 quarter: {total["matched"] / notes:.3%} of all; at least 99.5% on '
+          f'{good / len(rows):.2%} of the files ({unique / len(rows):.2%} if a note that the file holds twice counts once)')
     print(f'mean onset shift {total["onset_error"] / notes:.4f} quarter')
-    print(f'merged unisons: {total["merged_unisons"] / notes:.3%} of the notes, of which {total["doubled"] / notes:.3%} are doubled in the file')
-    print(f'durations of pitched notes: raw {total["pitched_beats"] / total["pitched"]:.3f} quarters a note, on the grid '
-          f'{total["pitched_gate"] / total["pitched"]:.3f}, notated {total["pitched_notated"] / total["pitched"]:.3f}')
+    print(f'merged unisons: {total["merged_unisons"] / notes:.3%} of the notes, '
+          f'of which {total["doubled"] / notes:.3%} are doubled in the file')
+    print(f'durations of pitched notes: raw {total["pitched_beats"] / total["pitched"]:.3f} quarters a note, '
+          f'on the grid {total["pitched_gate"] / total["pitched"]:.3f}, notated {total["pitched_notated"] / total["pitched"]:.3f}')
     for r in sorted(rows, key=lambda r: r['matched'] / r['notes'])[:5]:
-        print(f'  worst: {r["matched"] / r["notes"]:.2%} of {r["notes"]:,} notes ({r["doubled"]:,} doubled), {os.path.basename(r["path"])}')
+        print(f'  worst: {r["matched"] / r["notes"]:.2%} of {r["notes"]:,} notes ({r["doubled"]:,} doubled), '
+              f'{os.path.basename(r["path"])}')

@@ -17,7 +17,6 @@ import numpy as np
 
 from music.instruments import INSTRUMENTS
 from music.notation import MARKS, SEMITONES, fields_of, length_text, signature, spelling
-from music.notation import pitches as pitches_of
 from music.notes import UNITS, Voice, bar_length, bar_starts, beat_length
 from music.quantise import STRAIGHT
 
@@ -149,7 +148,7 @@ def column(notes, bars, fields, beats, keys):
             spans.append((onset - start, min(stop, end) - start, pitches, pitches if held else tied))
             if held:
                 break
-        courtesy = tuple(place for place, pitch in carried if pitches_of(sharps).get(place) != pitch)
+        courtesy = tuple(place for place, pitch in carried if spelling(sharps)[pitch] != place)
         changes = ''.join(f'[{field}]' for field in fields.get(start, ()))
         cells.append(changes + bar_text(tuple(spans), end - start, sharps, beat, courtesy))
         tied = spans[-1][3] if spans and spans[-1][1] == end - start else ()

@@ -58,7 +58,9 @@ def statistics(music):
         stats['polyphony'] = (count * time).sum() / time[count > 0].sum()
 
     stats['notes_per_quarter'] = len(onset) / (starts[-1] / UNITS)
-    stats['notes_per_second'] = len(onset) / seconds(music, starts[-1])
+    spans = np.diff(np.minimum([time for time, _ in music.tempos] + [starts[-1]], starts[-1]))       # of the tempos
+    seconds = sum(span / UNITS * 60 / tempo for span, (_, tempo) in zip(spans, music.tempos))
+    stats['notes_per_second'] = len(onset) / seconds
     first_bar = np.searchsorted(starts, onset, 'right') - 1
     stats['notes_per_cell'] = len(onset) / len(np.unique(first_bar * len(music.voices) + voice))
     count, time = sounding(music.notes)
@@ -99,15 +101,9 @@ def sounding(notes):
     return (np.cumsum(changes, axis=0)[:-1] > 0).sum(axis=1), np.diff(times)
 
 
-def seconds(music, end):
-    """Duration of the first `end` units under the music's tempos."""
-    times = [min(onset, end) for onset, _ in music.tempos] + [end]
-    return sum((until - time) / UNITS * 60 / tempo for time, until, (_, tempo) in zip(times, times[1:], music.tempos))
-
-
 def groove(onset, starts):
-    """(1 - mean Hamming distance, mean Jaccard index) of the sixteenths with an onset in neighbouring bars of one length
-    (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music; the second leaves out what is silent in both."""
+    """(1 - mean Hamming distance, mean Jaccard index) of the sixteenths with an onset in neighbours, bars of one length
+    (Wu and Yang, ISMIR 2020). The first is near 1 for all sparse music; the second skips what is silent in both."""
     steps = [set() for _ in starts[:-1]]
     for bar, at in zip(np.searchsorted(starts, onset, 'right') - 1, onset):
         steps[bar].add(int(at - starts[bar]) // SIXTEENTH)

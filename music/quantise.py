@@ -37,15 +37,9 @@ def quantise(raw, close_gaps=True):
     start, stop, pitch, voice, before = (x[order] for x in (start, stop, pitch, voice, before))
     if close_gaps:
         stop = notated_ends(start, stop, voice, is_drum[voice], starts)
-    report = {'notes': len(onset), 'merged_unisons': len(onset) - len(order),             # times in quarters
-              'onset_error': float(np.abs(moved).sum() / UNITS),
-              'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
-              'duration': float(before.sum() / UNITS),
-              'duration_change': float(np.abs(stop - start - before).sum() / UNITS)}
 
     # Whole bars of silence before the first note go; then events are put on barlines.
     shift = int(starts[np.searchsorted(starts, start.min(), 'right') - 1])
-    report['shift'] = shift
     starts = starts[starts >= shift] - shift
     start, stop = start - shift, stop - shift
     starts = starts[:np.searchsorted(starts, stop.max(), 'left') + 1]
@@ -53,7 +47,6 @@ def quantise(raw, close_gaps=True):
     tempos = bar_tempos([(t - shift, q) for t, q in raw['tempos']], starts)
     keys = [(time - shift, *key) for time, *key in raw['keys']]
     keys, estimated = fitting_keys(keys, starts, start, pitch, ~is_drum[voice])
-    report['key_estimated'] = int(estimated)
 
     # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
     place = lambda v: (voices[v].is_drum, voices[v].program, -pitch[voice == v].mean())
@@ -62,6 +55,12 @@ def quantise(raw, close_gaps=True):
     rank[used] = np.arange(len(used))
     notes = np.stack([start, stop - start, pitch, rank[voice]], 1).astype(np.int32)
     notes = notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
+    report = {'notes': len(onset), 'merged_unisons': len(onset) - len(order),
+              'onset_error': float(np.abs(moved).sum() / UNITS),                        # times in quarters
+              'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
+              'duration': float(before.sum() / UNITS),
+              'duration_change': float(np.abs(stop - start - before).sum() / UNITS),
+              'shift': shift, 'key_estimated': int(estimated)}
     return Music(notes, [voices[v] for v in used], meters, tempos, keys), report
 
 

@@ -166,9 +166,7 @@ class Tune:
         for line in lines:
             if not line and self.in_body:
                 break                               # an empty line ends the tune
-            if line.startswith('%%'):
-                line = 'I:' + line[2:]
-            line = re.sub(r'(?<!\\)%.*', '', line).strip()
+            line = re.sub(r'(?<!\\)%.*', '', re.sub('^%%', 'I:', line)).strip()
             if re.match('[A-Za-z+]:', line) and not (self.in_body and re.match('[A-Ga-gz]:[|:]', line)):
                 self.field(line[0], line[2:].strip())
             elif self.in_body:

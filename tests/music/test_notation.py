@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from music.notation import LENGTH, UNITS_OF, NotationError, decode, encode, pitches, spelling, without_overlaps
+from music.notation import (
+    LENGTH,
+    UNITS_OF,
+    NotationError,
+    chords,
+    cut_at_barlines,
+    decode,
+    encode,
+    pitches,
+    spelling,
+    without_overlaps,
+)
 from music.notes import KEYS, Music, Voice, bar_length, bar_starts
 
 
@@ -131,6 +142,15 @@ def test_sampled_slips_are_read_leniently():
     assert [n[:3] for n in music.notes.tolist()] == [[0, 48, 60], [48, 48, 62], [96, 48, 60], [144, 24, 60], [168, 24, 60]]
 
 
+def test_the_worked_bar_of_segments_and_events():
+    music = decode(HEAD.replace('2/4', '4/4') + '[V:1]z2[C2E4]Dz[CE]2-|\n[V:1][CE]8|\n')
+    starts = np.array(bar_starts(music))
+    segments = cut_at_barlines(music, starts)
+    order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)))
+    assert segments[:, :5].tolist() == [[0] * 5, [24, 24, 48, 72, 72], [60, 64, 62, 60, 64], [24, 48, 12, 24, 24], [0, 0, 0, 1, 1]]
+    assert events[:, :3].tolist() == [[0, 2, 3], [1, 0, 0], [0, 0, 0], [0, 12, 0], [0, 1, 1]] and order.tolist() == list(range(7))
+
+
 def test_events_off_the_barlines_are_refused():
     with pytest.raises(ValueError, match='barline'):
         encode(Music(np.array([[0, 500, 60, 0]], np.int32), [Voice()], tempos=[(0, 100), (50, 120)]))
@@ -145,7 +165,11 @@ def test_the_codec_stands_alone_on_the_command_line(tmp_path):
     assert run(tmp_path / 'a.abc', tmp_path / 'b.mid').returncode == 0
     assert same(read_midi(str(tmp_path / 'a.mid'))[0], read_midi(str(tmp_path / 'b.mid'))[0])
     (tmp_path / 'bad.mid').write_bytes(b'no music')
-    for args, message in (((), 'usage'), (('x.mid', 'y.abc'), 'x.mid'), ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
+    for option in ('-h', '--help'):
+        shown = run(option)
+        assert shown.returncode == 0 and 'python -m music in.mid out.abc' in shown.stdout and not shown.stderr
+    for args, message in (((), 'usage'), (('x.mid',), 'usage'), (('x.mid', 'y.mid'), 'usage'), (('x.mid', 'y.abc'), 'x.mid'),
+                          ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
         done = run(*args)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
     assert sorted(os.listdir(tmp_path)) == ['a.abc', 'a.mid', 'b.mid', 'bad.mid']
