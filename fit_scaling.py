@@ -6,13 +6,11 @@
     python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # the loss of 10M parameters after 50M tokens
     python fit_scaling.py --table=runs.csv --flops=1e17          # the best size and tokens for a budget
 
-One law holds for runs alike in all but size (scaling/runs.py). Where tokens vary, too, L(N, D) is fitted as well
-(scaling/frontier.py); L(N) and GPT against LSTM (scaling/laws.py) are of the token count with most sizes. The loss is
-per note where every run has it, else per token: with one tokenizer and validation set the two differ by a constant
-factor, so exponents and ratios are the same.
+One law holds for runs alike in all but size. Where tokens vary, too, L(N, D) is fitted; L(N) and GPT against LSTM are
+of the token count with most sizes. The loss is per note where every run has it, else per token: of one tokenizer and
+validation set the two differ by a constant factor, so exponents and ratios are the same.
 """
 import json
-import math
 import os
 from dataclasses import dataclass, field
 
@@ -40,12 +38,13 @@ def fit_l_n(group):
     for arch in sorted({run['arch'] for run in group}):
         own = [run for run in group if run['arch'] == arch]
         if runs.n_sizes(own) < 3:
-            cautions.append(f'{report.spoken(arch)}: no law, as it needs 3 sizes and there are {runs.n_sizes(own)}.')
+            cautions.append(f'{report.spoken(arch)}: at most {runs.n_sizes(own)} model size(s) alike; a law needs 3.')
             continue
         fits[arch] = {}
-        for which in runs.sizes_known(own):
-            n, loss = runs.average_seeds(own, f'n_{which}')
-            fits[arch][which] = {'pure': laws.fit_pure(n, loss), 'offset': laws.fit_offset(n, loss)}
+        for which in runs.SIZES:
+            if f'n_{which}' in own[0]:
+                n, loss = runs.average_seeds(own, f'n_{which}')
+                fits[arch][which] = {'pure': laws.fit_pure(n, loss), 'offset': laws.fit_offset(n, loss)}
         cautions += report.cautions_on_law(arch, own, next(iter(fits[arch].values())))
     if {'gpt', 'lstm'} <= set(fits):
         efficiency = compare(group)
@@ -54,9 +53,9 @@ def fit_l_n(group):
 
 
 def compare(group):
-    """GPT against LSTM in parameters; `by`: in all measures that are known, wall time only if of one kind of machine."""
+    """GPT against LSTM in parameters; `by`: in all measures that are known, wall time only on one kind of machine."""
     gpt, lstm = ([run for run in group if run['arch'] == arch] for arch in ('gpt', 'lstm'))
-    measures = {which: f'n_{which}' for which in runs.sizes_known(gpt)} | {'flops': 'flops', 'seconds': 'seconds'}
+    measures = {which: f'n_{which}' for which in runs.SIZES} | {'flops': 'flops', 'seconds': 'seconds'}
     if len({run.get('machine') for run in gpt + lstm}) > 1:
         del measures['seconds']
     by = {name: laws.efficiency(*runs.average_seeds(gpt, key), *runs.average_seeds(lstm, key))
@@ -71,13 +70,11 @@ def fit_l_nd(rows, bootstraps, seed):
         group = runs.choose_l_nd([run for run in rows if run['arch'] == arch and 'tokens' in run])
         if not group:
             continue
-        size = runs.sizes_known(group)[0]
+        size = 'total' if 'n_total' in group[0] else 'non_embedding'
         n, d, loss = (np.array([run[key] for run in group]) for key in (f'n_{size}', 'tokens', 'loss'))
-        trunks = {}             # a size's cool-downs of one seed share a trunk
-        clusters = [trunks.setdefault((run[f'n_{size}'], run.get('seed')), len(trunks)) for run in group]
-        law = fits[arch] = frontier.fit_l_nd(n, d, loss, bootstraps, seed, clusters)
-        known = all('flops' in run for run in group)
-        factor = np.median([run['flops'] for run in group] / (n * d)) if known else frontier.FLOPS_PER_N_D
+        trunks = [f'{size_of} {run.get("seed")}' for size_of, run in zip(n, group)]
+        law = fits[arch] = frontier.fit_l_nd(n, d, loss, bootstraps, seed, trunks)
+        factor = np.median([run.get('flops', 6 * a * b) / (a * b) for run, a, b in zip(group, n, d)])   # 6: Kaplan 2020
         used = factor * n * d
         law |= {'size': size, 'flops_per_n_d': factor, 'data': {'n': n, 'd': d, 'flops': used, 'loss': loss}}
         law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 13), factor)
@@ -95,69 +92,46 @@ def analyse(rows, bootstraps, seed, cautions=()):
     fits, efficiency, of_l_n = fit_l_n(group)
     l_nd, of_l_nd = fit_l_nd(rows, bootstraps, seed)
     if not fits and not l_nd:
-        most = max(runs.n_sizes([run for run in group if run['arch'] == arch]) for arch in {r['arch'] for r in group})
-        fail(f'nothing to fit: among {report.count(len(rows), "run")} are at most {report.count(most, "model size")} of '
-             f'one architecture trained alike; a law needs 3. {" ".join(of_rest)}'.strip())
-    for run in rows:
-        run['in_l_n'] = run['arch'] in fits and any(run is other for other in group)
+        fail(' '.join(['nothing to fit.', *of_l_n, *of_rest]))
     cautions = [*cautions, *of_rates, *report.cautions_on_runs(rows), *of_l_nd, *(of_rest + of_l_n if fits else [])]
     return {'loss_unit': unit, 'conditions': alike, 'laws': fits, 'efficiency': efficiency, 'l_nd': l_nd or None,
             'runs': rows, 'cautions': cautions}
 
 
 def beyond(data, point):
-    """How far the point {'n', 'd', 'flops'} is from the data (arrays under the same keys), in words."""
-    texts = []
-    for key, word in {'n': 'size', 'd': 'number of tokens', 'flops': 'budget'}.items():
-        if key in data and key in point:
-            low, high = min(data[key]), max(data[key])
-            if point[key] > 1.01 * high:
-                texts.append(f'{point[key] / high:.3g} times the largest {word} ({report.short(high)})')
-            elif point[key] < low / 1.01:
-                texts.append(f'{low / point[key]:.3g} times below the smallest {word} ({report.short(low)})')
-    return texts
+    """{'n', 'd', 'flops'}: how many times the nearest of the data the point is, where it is outside of them."""
+    nearest = {key: np.clip(value, min(data[key]), max(data[key])) for key, value in point.items() if key in data}
+    return {key: float(point[key] / near) for key, near in nearest.items() if abs(point[key] / near - 1) > 0.01}
 
 
-def forecasts(result, n, d=None):
-    """What each architecture's law says of a run of n parameters, total if they are known, and d tokens: list of dicts.
+def forecasts(result, n=None, d=None, flops=None):
+    """What each architecture's law says of a run of n parameters and d tokens, or of the best run for so many flops.
 
-    Keys: arch, law, size (kind of parameters), n, d, loss, loss_ci (95% prediction interval), beyond (list of words).
-    L(N, D) answers where it is fitted and d is given, else the pure L(N), which knows but one number of tokens.
+    A list of dicts: arch, law, size (kind of parameters: total if known), n, d, loss, loss_ci (95% prediction
+    interval), beyond (see above); for a budget also n_ci, d_ci, d_per_n, d_per_n_ci. L(N, D) answers where it is
+    fitted and d or flops is given, else the pure L(N), which knows but one number of tokens.
     """
-    answers, l_nd = [], (result['l_nd'] or {}) if d else {}
-    for arch in sorted(l_nd.keys() | result['laws'].keys()):
+    answers, l_nd = [], (result['l_nd'] or {}) if d or flops else {}
+    for arch in sorted(l_nd.keys() | (result['laws'].keys() if n else set())):
         if arch in l_nd:
             law, name, point = l_nd[arch], 'L(N, D)', {'n': n, 'd': d}
-            size, data, (loss, *ends) = law['size'], law['data'], frontier.forecast(law, n, d)
+            if flops:
+                point, = frontier.compute_optimal(law, [flops], law['flops_per_n_d'])
+            size, data, (loss, *ends) = law['size'], law['data'], frontier.forecast(law, point['n'], point['d'])
         else:
             name, point = f'L(N) at {result["conditions"].get("tokens", "an unknown number of")} tokens', {'n': n}
             size, law = next((which, forms['pure']) for which, forms in result['laws'][arch].items())
             data, (loss, *ends) = {'n': law['sizes']}, laws.forecast(law, n)
-        answers.append({'arch': arch, 'law': name, 'size': size, **point, 'loss': loss, 'loss_ci': ends,
+        answers.append({**point, 'arch': arch, 'law': name, 'size': size, 'loss': loss, 'loss_ci': ends,
                         'beyond': beyond(data, point)})
     return answers
 
 
-def best_use(result, flops):
-    """The best run of so much training compute by each L(N, D), as `forecasts`, with n_ci, d_ci, d_per_n, d_per_n_ci."""
-    answers = []
-    for arch, law in result['l_nd'].items():
-        best, = frontier.compute_optimal(law, [flops], law['flops_per_n_d'])
-        _, *ends = frontier.forecast(law, best['n'], best['d'])
-        answers.append({**best, 'arch': arch, 'law': 'L(N, D)', 'size': law['size'], 'loss_ci': ends,
-                        'beyond': beyond(law['data'], best)})
-    return answers
-
-
-def plain(value):
-    """JSON-ready: numpy to Python, inf and nan to null; the bootstrap draws stay out."""
-    if isinstance(value, dict):
-        return {str(key): plain(v) for key, v in value.items() if key != 'draws'}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+def as_json(result):
+    """The text of scaling.json: inf and nan become null, and the bootstrap's draws stay out."""
+    l_nd = {arch: {key: law[key] for key in law if key != 'draws'} for arch, law in (result['l_nd'] or {}).items()}
+    plain = json.dumps(result | {'l_nd': l_nd or None}, default=lambda array: array.tolist())
+    return json.dumps(json.loads(plain, parse_constant=lambda name: None), indent=1)
 
 
 def main():
@@ -174,18 +148,15 @@ def main():
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     if s.flops and not result['l_nd']:
         fail('flops needs L(N, D), which needs runs of 3 sizes at 3 token counts, 8 in all, alike in all else')
-    asked = [*(forecasts(result, *s.predict) if s.predict else []), *(best_use(result, s.flops) if s.flops else [])]
-    texts = {'report.md': report.page(result), 'scaling.json': json.dumps(plain(result), indent=1, allow_nan=False)}
+    asked = [*(forecasts(result, *s.predict) if s.predict else []), *forecasts(result, flops=s.flops)]
+    texts = {'report.md': report.page(result), 'scaling.json': as_json(result)}
     pictures = {'scaling.png': plots.draw_scaling(result)}
     pictures |= {'training_curves.png': plots.draw_training_curves(curves)} if curves else {}
     try:
         os.makedirs(s.out_dir, exist_ok=True)
-        for name, figure in pictures.items():
+        for name, content in (texts | pictures).items():
             with atomic_write(os.path.join(s.out_dir, name)) as file:
-                figure.savefig(file, dpi=150)
-        for name, content in texts.items():
-            with atomic_write(os.path.join(s.out_dir, name), 'w', encoding='utf-8') as file:
-                file.write(content)
+                file.write(content.encode()) if name in texts else content.savefig(file, dpi=150)
     except OSError as e:
         fail(f'cannot write to {s.out_dir}: {e.strerror}')
     print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')

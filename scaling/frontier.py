@@ -8,6 +8,7 @@ found by Besiroglu et al. 2024: a *mean* of Huber losses this small meets the op
 the optimum, and single starts end in other basins. So: sum; starts from a grid over both exponents, where the rest of
 the problem is linear; intervals by bootstrap.
 """
+import itertools
 import math
 
 import numpy as np
@@ -40,13 +41,12 @@ def surface(x, z):
 
 
 def grid_starts(x, z, y, best=24):
-    """Starts (best, 5): exponents on a grid, the linear rest by non-negative least squares of the relative error."""
+    """Starts (best, 5): exponents on a grid, the rest by non-negative least squares of relative errors."""
     starts, exponents, weight = [], np.geomspace(0.03, 1.5, 20), np.exp(-y)
-    for alpha in exponents:
-        for beta in exponents:
-            design = np.stack([np.ones_like(x), np.exp(-alpha * x), np.exp(-beta * z)], axis=1)
-            linear, _ = optimize.nnls(design * weight[:, None], np.ones_like(y))
-            starts.append([*np.log(np.maximum(linear, 1e-6)), alpha, beta])
+    for alpha, beta in itertools.product(exponents, exponents):
+        design = np.stack([np.ones_like(x), np.exp(-alpha * x), np.exp(-beta * z)], axis=1)
+        linear, _ = optimize.nnls(design * weight[:, None], np.ones_like(y))
+        starts.append([*np.log(np.maximum(linear, 1e-6)), alpha, beta])
     cost = huber(y - surface(x, z)(np.array(starts))[0], DELTA).sum(1)
     return np.array(starts)[np.argsort(cost)[:best]]
 
@@ -54,25 +54,24 @@ def grid_starts(x, z, y, best=24):
 def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None):
     """L = E + A/N^alpha + B/D^beta for at least 8 runs with 3 sizes and 3 token counts.
 
-    clusters: a label a run. Those of one label are resampled together, if there are FEW_CLUSTERS labels or more.
-    Keys: E, A, B, alpha, beta; n_exponent, d_exponent and loss_exponent (N* ~ C^.., D* ~ C^.., L - E ~ C^-..); ci (95%
-    bootstrap percentiles of each of these); identified (both exponents, by the rule of laws.py); objective (sum of Huber
-    losses); residuals ((seen - fitted) / fitted); outliers (indices beyond 6 robust standard deviations); clustered
-    (whether clusters were resampled); draws (E, log A, log B, alpha, beta: first the law's, then a row a resample).
+    clusters: a label a run; those of one label (a size's cool-downs of one seed share a trunk) are resampled together,
+    unless there are fewer than FEW_CLUSTERS labels.
+    Keys: E, A, B, alpha, beta; n_exponent, d_exponent, loss_exponent (N* ~ C^.., D* ~ C^.., L - E ~ C^-..); ci (95%
+    bootstrap percentiles of these); identified (both exponents, by the rule of laws.py); objective (sum of Huber
+    losses); residuals ((seen - fitted) / fitted); outliers (indices beyond 6 robust standard deviations); draws (rows
+    of E, log A, log B, alpha, beta: the law's own, then one a resample).
     """
     n, d, loss = (np.asarray(v, float) for v in (n, d, loss))
     x, z, y = np.log(n) - np.log(n).mean(), np.log(d) - np.log(d).mean(), np.log(loss)
-    model = surface(x, z)
-    to_the_last_digit = {'ftol': 1e-15, 'xtol': 1e-15, 'gtol': 1e-15, 'max_nfev': 2000}
-    fits = [optimize.least_squares(lambda theta: model(theta[None])[0][0] - y, start, lambda theta: model(theta[None])[1][0],
-                                   LIMITS, x_scale='jac', loss='huber', f_scale=DELTA, **to_the_last_digit)
-            for start in grid_starts(x, z, y)]
+    model, to_last_digit = surface(x, z), {'ftol': 1e-15, 'xtol': 1e-15, 'gtol': 1e-15, 'max_nfev': 2000}
+    fits = [optimize.least_squares(lambda theta: model(theta[None])[0][0] - y, start, loss='huber', f_scale=DELTA,
+                                   jac=lambda theta: model(theta[None])[1][0], bounds=LIMITS, x_scale='jac',
+                                   **to_last_digit) for start in grid_starts(x, z, y)]
     best = min(fits, key=lambda fit: fit.cost).x
     residual = y - model(best[None])[0][0]
 
     labels, member = np.unique(np.arange(len(n)) if clusters is None else clusters, return_inverse=True)
-    clustered = len(labels) >= FEW_CLUSTERS
-    if not clustered:
+    if len(labels) < FEW_CLUSTERS:
         labels = member = np.arange(len(n))
     even = np.full(len(labels), 1 / len(labels))
     weight_BN = np.random.default_rng(seed).multinomial(len(labels), even, bootstraps)[:, member].astype(float)
@@ -86,7 +85,7 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None):
     ci = {key: percentile_interval(value[1:]) for key, value in values.items()}
     robust_sd = max(1.4826 * np.median(np.abs(residual)), 1e-6)
     return {key: float(value[0]) for key, value in values.items()} | {
-        'ci': ci, 'identified': identified(ci['alpha']) and identified(ci['beta']), 'clustered': clustered,
+        'ci': ci, 'identified': identified(ci['alpha']) and identified(ci['beta']),
         'objective': float(huber(residual, DELTA).sum()), 'residuals': np.expm1(residual).tolist(),
         'outliers': np.flatnonzero(np.abs(residual) > 6 * robust_sd).tolist(),
         'draws': np.stack([E, log_A, log_B, alpha, beta], axis=1)}

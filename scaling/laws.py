@@ -30,10 +30,9 @@ def finite(low, high):
 
 
 def huber(residual, delta):
-    if np.isinf(delta):
-        return residual ** 2 / 2
     size = np.abs(residual)
-    return np.where(size <= delta, residual ** 2 / 2, delta * (size - delta / 2))
+    inner = np.minimum(size, delta)
+    return inner * (size - inner / 2)
 
 
 def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, steps=60):
@@ -48,30 +47,24 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
     prediction, jacobian = model(theta)
     y, weight = np.broadcast_to(y_BN, prediction.shape), np.broadcast_to(weight_BN, prediction.shape)
     cost = (weight * huber(y - prediction, delta)).sum(1)
-    damping, idle, live = np.full(B, 1e-3), np.zeros(B, int), np.arange(B)
+    damping = np.full(B, 1e-3)
     for _ in range(steps):
-        residual, at = y[live] - prediction[live], theta[live]
-        w = weight[live] * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300))
-        wj = jacobian[live] * w[..., None]
-        gradient, hessian = np.einsum('bnp,bn->bp', wj, residual), wj.transpose(0, 2, 1) @ jacobian[live]
-        stuck = ((at <= low[live]) & (gradient <= 0)) | ((at >= high[live]) & (gradient >= 0))
+        residual = y - prediction
+        wj = jacobian * (weight * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300)))[..., None]
+        gradient, hessian = np.einsum('bnp,bn->bp', wj, residual), wj.transpose(0, 2, 1) @ jacobian
+        stuck = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
         gradient[stuck] = 0
         hessian *= ~stuck[:, :, None] & ~stuck[:, None, :]
         diagonal = np.einsum('bpp->bp', hessian)
         ridge = 1e-12 * diagonal.max(1)[:, None] + 1e-300
-        hessian[:, range(P), range(P)] = diagonal * (1 + damping[live, None]) + stuck + ridge
-        trial = np.clip(at + np.linalg.solve(hessian, gradient[..., None])[..., 0], low[live], high[live])
+        hessian[:, range(P), range(P)] = diagonal * (1 + damping[:, None]) + stuck + ridge
+        trial = np.clip(theta + np.linalg.solve(hessian, gradient[..., None])[..., 0], low, high)
         new_prediction, new_jacobian = model(trial)
-        new_cost = (weight[live] * huber(y[live] - new_prediction, delta)).sum(1)
-        better, slow = new_cost < cost[live], new_cost > cost[live] * (1 - 1e-12)
-        idle[live] = np.where(slow, idle[live] + 1, 0)
-        damping[live] = np.clip(damping[live] * np.where(better, 0.2, 10), 1e-7, 1e6)
-        moved = live[better]
+        new_cost = (weight * huber(y - new_prediction, delta)).sum(1)
+        better = new_cost < cost
+        damping = np.clip(damping * np.where(better, 0.2, 10), 1e-7, 1e6)
         for array, new in ((theta, trial), (cost, new_cost), (prediction, new_prediction), (jacobian, new_jacobian)):
-            array[moved] = new[better]
-        live = live[idle[live] < 6]
-        if not len(live):
-            break
+            array[better] = new[better]
     return theta, cost
 
 
@@ -182,13 +175,10 @@ def fit_offset(n, loss, hold_out=True):
     law = {'alpha': alpha, 'alpha_ci': [None, None], 'a': math.exp(log_a + alpha * centre),
            'c': c, 'c_ci': [None, None], 'ssr': float(ssr), 'sizes': n.tolist(),
            'residuals': np.expm1(residual).tolist(), 'leave_largest_out_error': None}
-    if df > 0:
-        noise, alphas = max(ssr, NO_NOISE), np.geomspace(1e-3, ALPHA_MAX, 240)
-        _, ssr = solve_offset(x, y, 1, alphas)
-        law['alpha_ci'] = finite(*profile_interval(alphas, ssr, alpha, noise, df, open_ends=(0.0, np.inf)))
-        floors = np.linspace(0, loss.min() * (1 - 1e-6), 161)
-        _, ssr = solve_offset(x, y, 2, floors)
-        law['c_ci'] = finite(*profile_interval(floors, ssr, c, noise, df, open_ends=(0.0, loss.min())))
+    alphas, floors = np.geomspace(1e-3, ALPHA_MAX, 240), np.linspace(0, loss.min() * (1 - 1e-6), 161)
+    for column, key, grid, last in ((1, 'alpha', alphas, np.inf), (2, 'c', floors, loss.min())) if df > 0 else ():
+        _, ssr_B = solve_offset(x, y, column, grid)
+        law[f'{key}_ci'] = finite(*profile_interval(grid, ssr_B, law[key], max(ssr, NO_NOISE), df, (0.0, last)))
     law['identified'] = identified(law['alpha_ci'])
     if hold_out and df > 0:
         kept = n < n.max()

@@ -1,7 +1,6 @@
-"""The two pictures of fit_scaling.py: the laws, and the training curves.
+"""The two pictures of fit_scaling.py, legible at 600 pixels of width: the laws, and the training curves.
 
-Colours are safe for the colour-blind (Okabe & Ito 2008), every colour comes with a marker of its own, and text stays
-legible at 600 pixels of width.
+Colours are safe for the colour-blind (Okabe & Ito 2008), and every colour comes with a marker of its own.
 """
 import math
 
@@ -13,34 +12,22 @@ from scaling.report import interval, short, spoken
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402 (after the choice of backend)
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator  # noqa: E402
 
-STYLE = {'gpt': ('#0072B2', 'o', 'Blues'), 'lstm': ('#D55E00', 's', 'Oranges')}
-MORE = [('#009E73', '^', 'Greens'), ('#CC79A7', 'D', 'Purples')]
+STYLE = {'gpt': ('#0072B2', 'o', 'Blues'), 'lstm': ('#D55E00', 's', 'Oranges')}         # colour, marker, shades
+OTHER = ('#009E73', '^', 'Greens')
 LOOK = {'font.size': 14, 'axes.titlesize': 15, 'axes.labelsize': 15, 'legend.fontsize': 12, 'axes.titleweight': 'bold',
         'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
         'axes.axisbelow': True, 'axes.edgecolor': '#555555', 'grid.color': '#e4e4e4', 'legend.framealpha': 0.85,
         'legend.edgecolor': 'none', 'mathtext.default': 'regular'}
-AXES = {'total': 'parameters N, embeddings included', 'non_embedding': 'N without embeddings and head'}
-STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 6, 8),
-         (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
 
 
-def style(arch, archs):
-    """(colour, marker, colour map) of an architecture among `archs`."""
-    return STYLE.get(arch) or MORE[sorted(set(archs) - set(STYLE)).index(arch) % len(MORE)]
-
-
-def log_axis(axis, low, high, form='{:g}'.format, gap=0.08):
-    """A logarithmic axis with round labels, as many as stand at least the share `gap` of its length apart."""
-    for steps in (*STEPS, None):
-        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [step * 10.0 ** k for k in exponents[::1 if steps else 3] for step in steps or (1,)]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) < 2 or np.diff(np.log(ticks)).min() >= gap * math.log(high / low):
-            break
+def log_axis(axis, low, high, form='{:g}'.format):
+    """A logarithmic axis with round labels that do not run into each other, whatever its span."""
+    decades = math.log10(high / low)
     axis.axes.set(**{f'{axis.axis_name}scale': 'log', f'{axis.axis_name}lim': (low, high)})
-    axis.set_major_locator(FixedLocator(ticks))
+    subs = (1, 1.5, 2, 3, 5, 7) if decades < 1.1 else (1, 2, 5) if decades < 1.7 else (1, 3) if decades < 2.8 else (1,)
+    axis.set_major_locator(MaxNLocator(5) if decades < 0.5 else LogLocator(10 ** math.ceil(decades / 6), subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
 
@@ -69,24 +56,15 @@ def draw_scaling(result):
             draw_law(top, figure.add_subplot(grid[len(l_nd) + 1, at], sharex=top), result, size)
         if compared:
             draw_efficiency(figure.add_subplot(grid[-1, :]), result)
-        if which:
-            figure.legend(loc='outside upper center', ncols=3, columnspacing=1.5, handles=[
-                plt.Line2D([], [], color='#444444', **look) for look in (
-                    {'label': 'law, 95% band', 'lw': 2.4}, {'label': 'beyond the data', 'ls': '--'},
-                    {'label': 'largest size', 'ls': 'none', 'marker': 'o', 'ms': 9, 'mfc': 'white', 'mew': 2},
-                    {'label': 'predicted from the others', 'ls': 'none', 'marker': 'x', 'ms': 9, 'mew': 2.2},
-                    {'label': 'slope of Kaplan et al. 2020: 0.076', 'ls': ':', 'lw': 1.6})])
     return figure
 
 
 def draw_law(ax, strip, result, which):
     """Points, law, 95% band; the largest size hollow, with what the others predict for it; residuals below."""
-    laws_of, key = {arch: by_size[which]['pure'] for arch, by_size in result['laws'].items()}, f'n_{which}'
-    group = [run for run in result['runs'] if run['in_l_n']]
-    x_low, x_high = span([run[key] for run in group], 0.13)
-    losses = [run['loss'] for run in group]
+    laws_of, losses = {arch: by_size[which]['pure'] for arch, by_size in result['laws'].items()}, []
+    x_low, x_high = span([n for law in laws_of.values() for n in law['sizes']], 0.13)
     for arch, law in laws_of.items():
-        n, residual, (colour, marker, _) = np.array(law['sizes']), np.array(law['residuals']), style(arch, laws_of)
+        n, residual, (colour, marker, _) = np.array(law['sizes']), np.array(law['residuals']), STYLE.get(arch, OTHER)
         x = np.geomspace(x_low, x_high, 200)
         fitted, inside = law['a'] * x ** -law['alpha'], (x >= n[0]) & (x <= n[-1])
         seen = law['a'] * n ** -law['alpha'] * (1 + residual)
@@ -95,51 +73,47 @@ def draw_law(ax, strip, result, which):
         ax.fill_between(x, *laws.band(law, x), color=colour, alpha=0.13, lw=0)
         ax.plot(x, fitted, '--', color=colour, lw=1.3)
         ax.plot(x[inside], fitted[inside], color=colour, lw=2.4, marker=marker, ms=8, markevery=[], label=label)
-        for run in group:
-            if run['arch'] == arch and run.get('loss_se'):
-                ax.errorbar(run[key], run['loss'], 1.96 * run['loss_se'], color=colour, lw=1)
         ax.plot(n[:-1], seen[:-1], marker, color=colour, ms=8, mec='white', zorder=4)
         ax.plot(n[-1], seen[-1], marker, color=colour, ms=9, mfc='white', mew=2, zorder=4)
         predicted = seen[-1] * (1 + law['leave_largest_out_error'])
         ax.plot([n[-1]] * 2, [seen[-1], predicted], color=colour, lw=1, marker='x', ms=9, mew=2.2, markevery=[1])
-        losses.append(max(predicted, min(losses) / 2))
+        losses += [*seen, max(predicted, min(seen) / 2)]
         strip.vlines(n, 0, 100 * residual, color=colour, lw=1.5)
         strip.plot(n, 100 * residual, marker, color=colour, ms=7, mec='white')
+    ax.plot([], [], 'x', color='#444444', ms=9, mew=2.2, label='largest size, predicted from the others')
     if which == 'non_embedding':
         law, x = next(iter(laws_of.values())), np.array([x_low, x_high])
         centre = math.exp(np.log(law['sizes']).mean())
-        ax.plot(x, law['a'] * centre ** -law['alpha'] * (x / centre) ** -0.076, ':', color='#777777', lw=1.6, zorder=1)
-    log_axis(ax.yaxis, *span(losses, 0.1, min(0.12 * len(laws_of), 0.5)))
-    log_axis(ax.xaxis, x_low, x_high, short, gap=0.15)
+        ax.plot(x, law['a'] * centre ** -law['alpha'] * (x / centre) ** -0.076, ':', color='#777777', lw=1.6, zorder=1,
+                label='slope of Kaplan et al. 2020')
+    log_axis(ax.yaxis, *span(losses, 0.1, min(0.13 * len(laws_of) + 0.13, 0.5)))
+    log_axis(ax.xaxis, x_low, x_high, short)
     at = f' at {result["conditions"]["tokens"]} tokens' if result['l_nd'] and 'tokens' in result['conditions'] else ''
-    ax.set(ylabel=f'loss{at}, {result["loss_unit"]}', title=f'L(N), {spoken(which)}')
+    ax.set(ylabel=f'loss{at}, {result["loss_unit"]}', title=f'Loss by {spoken(which)}')
     ax.tick_params(labelbottom=False)
     ax.legend(loc='upper right', handlelength=1.6, labelspacing=0.5, borderaxespad=0.2)
     strip.axhline(0, color='#555555', lw=0.8)
     reach = 1.25 * max([1, *(abs(v) for v in strip.dataLim.intervaly)])
-    strip.set(ylim=(-reach, reach), ylabel='residual, %', xlabel=AXES[which])
+    strip.set(ylim=(-reach, reach), ylabel='residual, %', xlabel=f'N, {spoken(which)}')
 
 
 def draw_efficiency(ax, result):
-    """How much more an LSTM needs than a GPT for the same loss: parameters, with the interval, and compute."""
-    efficiency, by = result['efficiency'], result['efficiency']['by']
-    ratios = [point['ratio'] for point in efficiency['curve']]
-    low, high = span([1, *ratios, *(min(max(end, 0.03), 30) for end in efficiency['ci'] if end)], 0.2, 0.25)
-    for key, colour, dash in ((next(iter(by)), '#009E73', '-'), ('flops', '#333333', '--')):
-        curve = by[key]['curve'] if key in by else []
-        loss, ratio = ([point[name] for point in curve] for name in ('loss', 'ratio'))
-        ax.plot(loss, ratio, dash, color=colour, lw=2.6, label=spoken(key) + ', 95% interval' * (dash == '-'))
-        if dash == '-':
-            ends = [[point[end] or limit for point in curve] for end, limit in (('low', low), ('high', high))]
-            ax.fill_between(loss, *ends, color=colour, alpha=0.15, lw=0)
+    """How many more parameters an LSTM needs than a GPT for the same loss, with the interval."""
+    efficiency, points = result['efficiency'], result['efficiency']['curve']
+    low, high = span([1, *(point['ratio'] for point in points), *filter(None, efficiency['ci'])], 0.2, 0.25)
+    low, high = max(low, 0.03), min(high, 100)
+    loss, ratio = ([point[key] for point in points] for key in ('loss', 'ratio'))
+    ends = [[point[key] or limit for point in points] for key, limit in (('low', low), ('high', high))]
+    ax.fill_between(loss, *ends, color='#009E73', alpha=0.15, lw=0)
+    ax.plot(loss, ratio, color='#009E73', lw=2.6, label=f'{spoken(next(iter(efficiency["by"])))}, 95% interval')
     ax.axhline(1, color='#555555', lw=1)
     answer = ('GPT' if efficiency['common_slope_ratio'] > 1 else 'LSTM') + ' needs less for the same loss'
     ax.set(xlabel=f'loss that both reach, {result["loss_unit"]}', ylabel='LSTM / GPT',
            title='GPT or LSTM? ' + (answer if efficiency['established'] else 'Not established'))
     ax.invert_xaxis()
-    log_axis(ax.yaxis, low, high, '{:g}×'.format, gap=0.12)
+    log_axis(ax.yaxis, low, high, '{:g}×'.format)
     ax.locator_params(axis='x', nbins=6)
-    ax.legend(loc='upper right', ncols=2)
+    ax.legend(loc='upper right')
 
 
 def draw_surface(ax, law, title):
@@ -150,9 +124,9 @@ def draw_surface(ax, law, title):
     x = np.geomspace(*span(n, 0.05), 80)
     for value in np.unique(d) if len(np.unique(d)) <= 6 else np.geomspace(d.min(), d.max(), 5):
         ax.plot(x, frontier.predict(law, x, value), color=shades(0.9 * place(value)), lw=2, label=short(value))
-    log_axis(ax.xaxis, x[0], x[-1], short, gap=0.15)
+    log_axis(ax.xaxis, x[0], x[-1], short)
     log_axis(ax.yaxis, *span(loss, 0.1, 0.25))
-    ax.set(xlabel=AXES[law['size']], title=title)
+    ax.set(xlabel=f'N, {spoken(law["size"])}', title=title)
     ax.legend(loc='upper right', title='training tokens D', labelspacing=0.25, ncols=3, columnspacing=1)
 
 
@@ -167,35 +141,29 @@ def draw_frontier(ax, law):
         ax.plot(c[inside], best[inside], color=colour, marker=marker, ms=7, mec='white', lw=2.4,
                 label=f'{name} ~ C$^{{{law[exponent]:.2f}}}$ {interval(law["ci"][exponent], ".2f")}')
     log_axis(ax.yaxis, *span([row[key] for row in rows for key in ('n', 'd')], 0.1, 0.2), short)
-    log_axis(ax.xaxis, c[0], c[-1], '{:.0e}'.format, gap=0.2)
+    log_axis(ax.xaxis, c[0], c[-1], '{:.0e}'.format)
     ax.set(xlabel='training compute C, FLOPs', title='Best use of compute')
     ax.legend(loc='upper left')
 
 
 def draw_training_curves(curves):
-    """Figure of training_curves.png: validation and training loss against tokens and, where known, FLOPs."""
-    archs, ends = [curve['arch'] for curve in curves.values()], []
-    order = sorted(curves, key=lambda name: (curves[name]['arch'], curves[name]['n']))
-    costs = ['tokens'] + ['FLOPs'] * all(curve['flops_per_token'] for curve in curves.values())
+    """Figure of training_curves.png: validation and training loss against tokens."""
+    ends = []
     with plt.rc_context(LOOK):
-        figure, axes = plt.subplots(1, len(costs), figsize=(11, 5 + 0.3 * math.ceil(len(curves) / 3)), sharey=True,
-                                    squeeze=False, layout='constrained')
-        for name in order:
-            arch, history = curves[name]['arch'], curves[name]['history']
-            _, marker, shades = style(arch, archs)
-            rank = [other for other in order if curves[other]['arch'] == arch].index(name) + 1
-            colour = plt.get_cmap(shades)(0.35 + 0.6 * rank / archs.count(arch))
-            train = np.array([(e['tokens'], e['loss']) for e in history if 'loss' in e] or [(np.nan, np.nan)]).T
-            val = np.array([(e['tokens'], e['val']['loss']) for e in history if 'val' in e]).T
-            ends += val[1].tolist()
-            for ax, factor in zip(axes[0], (1, curves[name]['flops_per_token'])):
-                ax.plot(train[0] * factor, train[1], color=colour, lw=0.9, alpha=0.45)
-                ax.plot(val[0] * factor, val[1], color=colour, lw=2, marker=marker, ms=6.5, mec='white', zorder=3,
-                        label=f'{name} ({short(curves[name]["n"])})' if ax is axes[0][0] else None)
-        for ax, cost in zip(axes[0], costs):
-            ax.set(xscale='log', xlabel=f'training {cost}')
-        log_axis(axes[0][0].xaxis, *axes[0][0].get_xlim(), short, gap=0.15)
-        log_axis(axes[0][0].yaxis, *span(ends, 0.15))
-        axes[0][0].set(ylabel='loss, nats per token', title='Training curves')
+        figure, ax = plt.subplots(figsize=(11, 6 + 0.3 * math.ceil(len(curves) / 3)), layout='constrained')
+        for arch in sorted({curve['arch'] for curve in curves.values()}):
+            own = sorted([(curve['n'], name) for name, curve in curves.items() if curve['arch'] == arch])
+            _, marker, shades = STYLE.get(arch, OTHER)
+            for (n, name), shade in zip(own, np.linspace(0.95, 0.4, len(own))[::-1]):
+                history, colour = curves[name]['history'], plt.get_cmap(shades)(shade)
+                train = [(entry['tokens'], entry['loss']) for entry in history if 'loss' in entry]
+                val = [(entry['tokens'], entry['val']['loss']) for entry in history if 'val' in entry]
+                ends += [loss for _, loss in val]
+                ax.plot(*zip(*train or val), color=colour, lw=0.9, alpha=0.45)
+                ax.plot(*zip(*val), color=colour, lw=2, marker=marker, ms=7, mec='white', zorder=3,
+                        label=f'{name} ({short(n)})')
+        log_axis(ax.xaxis, *ax.dataLim.intervalx, short)
+        log_axis(ax.yaxis, *span(ends, 0.15))
+        ax.set(xlabel='training tokens', ylabel='loss, nats per token', title='Training curves')
         figure.legend(loc='outside lower center', ncols=3, title='marked: validation; thin: training batches')
     return figure

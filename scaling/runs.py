@@ -1,7 +1,6 @@
 """Runs: read from a table or from checkpoints, checked, and sorted into those that one law may describe.
 
-A run is a dict: name, arch, n_total and n_non_embedding (parameters), tokens (trained on), loss, and whatever else is
-known of it; what is not known is left out.
+A run is a dict: name, arch, n_total and n_non_embedding (parameters), tokens, loss, and whatever else is known of it.
 """
 import csv
 import glob
@@ -64,7 +63,7 @@ def check_run(run, where):
 
 
 def read_checkpoints(patterns):
-    """(runs, curves, cautions) of checkpoint files; curves[name]: {'arch', 'n', 'flops_per_token', 'history'}."""
+    """(runs, curves, cautions) of checkpoint files; curves[name]: {'arch', 'n', 'history'} to draw."""
     paths = sorted({path for pattern in patterns for path in glob.glob(pattern) or [pattern] if os.path.exists(path)})
     if not paths:
         fail(f'no checkpoint at {", ".join(patterns)}: train one first (python train.py), name the files, '
@@ -82,8 +81,7 @@ def read_checkpoints(patterns):
         except (KeyError, IndexError, TypeError, ValueError) as e:
             fail(f'{path} is no checkpoint of train.py ({type(e).__name__}: {e})')
         rows.append(check_run(run, path))
-        curves[name] = {'arch': run['arch'], 'n': run['n_total'], 'history': checkpoint['history'],
-                        'flops_per_token': checkpoint.get('flops_per_token')}
+        curves[name] = {'arch': run['arch'], 'n': run['n_total'], 'history': checkpoint['history']}
     return rows, curves, cautions
 
 
@@ -117,11 +115,6 @@ def choose_unit(rows):
         run['loss_se'] = run.get('loss_se', 0) * run['loss_per_note'] / run['loss_per_token']
         run['loss'] = run['loss_per_note']
     return 'nats per note'
-
-
-def sizes_known(rows):
-    """Which kinds of size the runs have (all of them have the same), total first."""
-    return [which for which in SIZES if f'n_{which}' in rows[0]]
 
 
 def size_of(run):
@@ -164,7 +157,7 @@ def group_runs(rows, ignore=()):
 
     def rank(group):
         sizes = [n_sizes([run for run in group if run['arch'] == arch]) for arch in {run['arch'] for run in group}]
-        return -sum(n for n in sizes if n > 2), -sum(sizes), -max(run.get('tokens', 0) for run in group)
+        return -sum(n for n in sizes if n > 2), -max(sizes), -max(run.get('tokens', 0) for run in group)
     return [(dict(alike), group) for alike, group in sorted(groups.items(), key=lambda item: rank(item[1]))]
 
 
@@ -196,16 +189,14 @@ def best_rates(rows):
 
     Averaged, a sweep would stand above the loss that the size can reach, and the more so the wider it is.
     """
-    cells, kept = {}, set()
-    for run, alike in zip(rows, conditions(rows)):
-        cell = cells.setdefault((run['arch'], size_of(run), *alike.items()), {})
-        cell.setdefault(run.get('learning_rate'), []).append(run)
-    for rates in cells.values():
-        best = min(rates.values(), key=lambda same: np.mean([math.log(run['loss']) for run in same]))
-        kept |= {id(run) for run in best}
-    worse = [run['name'] for run in rows if id(run) not in kept]
-    cautions = [f'Left out, because another learning rate did better at the same size: {listed(worse)}.']
-    return [run for run in rows if id(run) in kept], cautions if worse else []
+    losses = {}
+    cells = [(run['arch'], size_of(run), *alike.items()) for run, alike in zip(rows, conditions(rows))]
+    for run, cell in zip(rows, cells):
+        losses.setdefault(cell, {}).setdefault(run.get('learning_rate'), []).append(math.log(run['loss']))
+    best = {cell: min(rates, key=lambda rate: np.mean(rates[rate])) for cell, rates in losses.items()}
+    worse = [run for run, cell in zip(rows, cells) if run.get('learning_rate') != best[cell]]
+    text = f'Left out, because another learning rate did better at the same size: {listed([w["name"] for w in worse])}.'
+    return [run for run in rows if not any(run is other for other in worse)], [text] if worse else []
 
 
 def average_seeds(rows, key):
