@@ -18,7 +18,7 @@ from music.quantise import MidiError, quantise
 
 
 def matched(raw, music, shift):
-    """Number of raw onsets that have a quantised one of the same pitch and drum flag of their own within 1/12 quarter."""
+    """Number of raw onsets that have a quantised one of their pitch and drum flag to themselves within 1/12 quarter."""
     lines = collections.defaultdict(lambda: ([], []))
     for onset, pitch, voice in zip(raw['onset'].tolist(), raw['pitch'].tolist(), raw['voice'].tolist()):
         lines[pitch, raw['voices'][voice].is_drum][0].append(onset - shift)
@@ -75,12 +75,14 @@ if __name__ == '__main__':
     good = sum(r['matched'] >= 0.995 * r['notes'] for r in rows)
     unique = sum(r['matched'] >= 0.995 * (r['notes'] - r['doubled']) for r in rows)
     print(f'onsets within 1/12 quarter: {total["matched"] / notes:.3%} of all; at least 99.5% on '
-          f'{good / len(rows):.2%} of the files ({unique / len(rows):.2%} if a note that the file holds twice counts once)')
+          f'{good / len(rows):.2%} of the files ({unique / len(rows):.2%} if a note that the file holds twice '
+          f'counts once)')
     print(f'mean onset shift {total["onset_error"] / notes:.4f} quarter')
     print(f'merged unisons: {total["merged_unisons"] / notes:.3%} of the notes, '
           f'of which {total["doubled"] / notes:.3%} are doubled in the file')
     print(f'durations of pitched notes: raw {total["pitched_beats"] / total["pitched"]:.3f} quarters a note, '
-          f'on the grid {total["pitched_gate"] / total["pitched"]:.3f}, notated {total["pitched_notated"] / total["pitched"]:.3f}')
+          f'on the grid {total["pitched_gate"] / total["pitched"]:.3f}, '
+          f'notated {total["pitched_notated"] / total["pitched"]:.3f}')
     for r in sorted(rows, key=lambda r: r['matched'] / r['notes'])[:5]:
         print(f'  worst: {r["matched"] / r["notes"]:.2%} of {r["notes"]:,} notes ({r["doubled"]:,} doubled), '
               f'{os.path.basename(r["path"])}')

@@ -196,7 +196,7 @@ def cells(segments, events, music, starts):
     table_S = np.where(is_drum[voice_S], len(spellings) - 1, key_of_bar[bar_S])
     spelled = [name for table in spellings for name in table]
     names = [spelled[i] for i in (128 * table_S + pitch_S).tolist()]
-    lengths = [LENGTH[units] + '-' if tied else LENGTH[units] for units, tied in segments[3:].T.tolist()]
+    lengths = [LENGTH[units] + '-' if tied else LENGTH[units] for units, tied in zip(*segments[3:].tolist())]
 
     texts, (first, _, *columns) = [], events.tolist()
     for i, j, leading_rest, trailing_rest, alike in zip(first, first[1:] + [len(names)], *columns):
