@@ -49,7 +49,7 @@ def read_table(path):
 
 def check_run(run, where):
     """`run` with its numbers as floats; exits (2) where one is not usable, above all the loss."""
-    for key in run.keys() & set(NUMBERS):
+    for key in (key for key in NUMBERS if key in run):
         try:
             run[key] = float(run[key])
         except ValueError:

@@ -1,5 +1,4 @@
-"""fit_scaling.py, laws.py, frontier.py: against independent fits, brute force, simulated truth, and hand-made checkpoints."""
-import itertools
+"""fit_scaling.py and scaling/runs.py: which runs share a law, what is printed and written, on tables and hand-made checkpoints."""
 import json
 import math
 import os
@@ -8,11 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy import optimize, stats
 
 import fit_scaling
 from conftest import ROOT
-from scaling import frontier, laws
+from scaling import laws, plots, runs
 
 ORIGINAL = os.path.join(ROOT, 'results', 'original_study.csv')
 SIZES = np.geomspace(1e6, 1e8, 5)
@@ -39,7 +37,7 @@ def write_table(path, rows, columns='name,arch,n_total,n_non_embedding,tokens,lo
 
 def analyse(table):
     """What scaling.json would hold, without drawing."""
-    return fit_scaling.analyse(fit_scaling.read_table(table.removeprefix('--table=')), 100, 0)
+    return fit_scaling.analyse(runs.read_table(table.removeprefix('--table=')), 100, 0)
 
 
 def rows_of(loss, sizes=SIZES, arch='gpt', tokens=1e8, extra=()):
@@ -55,8 +53,6 @@ def read_results(folder):
 def straight(rng, sizes=SIZES, noise=0.02, alpha=0.16):
     return 5 * sizes ** -alpha * np.exp(noise * rng.normal(size=len(sizes)))
 
-
-# ---- the original study ----
 
 def test_original_table_gives_the_exponents_that_follow_from_it(monkeypatch, tmp_path, capsys):
     run(monkeypatch, f'--table={ORIGINAL}', f'--out_dir={tmp_path}')
@@ -76,181 +72,12 @@ def test_original_table_gives_the_exponents_that_follow_from_it(monkeypatch, tmp
     assert report in capsys.readouterr().out
 
 
-# ---- L(N) ----
-
-def test_pure_law_equals_linregress_with_its_t_interval():
-    rng = np.random.default_rng(0)
-    for n_sizes in (3, 5, 9):
-        sizes = np.sort(np.exp(rng.uniform(12, 20, n_sizes)))
-        loss = straight(rng, sizes)
-        law, theirs = laws.fit_pure(sizes, loss), stats.linregress(np.log(sizes), np.log(loss))
-        half = stats.t.ppf(0.975, n_sizes - 2) * theirs.stderr
-        assert law['alpha'] == pytest.approx(-theirs.slope) and math.log(law['a']) == pytest.approx(theirs.intercept)
-        assert law['alpha_ci'] == pytest.approx([-theirs.slope - half, -theirs.slope + half])
-        half = stats.t.ppf(0.975, n_sizes - 2) * theirs.intercept_stderr
-        assert np.log(law['a_ci']) == pytest.approx([theirs.intercept - half, theirs.intercept + half])
-
-
-@pytest.mark.parametrize('alpha,c', [(0.08, 0.0), (0.3, 0.2), (0.7, 0.05), (1.5, 1.0)])
-def test_noise_free_laws_are_recovered(alpha, c):
-    a = 0.5 / SIZES[2] ** -alpha
-    loss = a * SIZES ** -alpha + c
-    law = laws.fit_offset(SIZES, loss)
-    assert law['alpha'] == pytest.approx(alpha, abs=1e-3) and law['c'] == pytest.approx(c, abs=1e-3)
-    assert law['a'] == pytest.approx(a, rel=1e-3) and law['identified'] and law['leave_largest_out_error'] == pytest.approx(0, abs=1e-3)
-    if c == 0:
-        pure = laws.fit_pure(SIZES, loss)
-        assert pure['alpha'] == pytest.approx(alpha, abs=1e-6) and pure['residuals'] == pytest.approx([0] * 5, abs=1e-9)
-
-
-def test_law_with_floor_is_the_best_that_a_plain_optimiser_finds():
-    rng = np.random.default_rng(1)
-    for _ in range(6):
-        loss = (40 * SIZES ** -0.35 + 0.3) * np.exp(0.05 * rng.normal(size=5))
-        law = laws.fit_offset(SIZES, loss, hold_out=False)
-
-        def residual(theta):
-            return np.log(loss) - np.log(np.exp(theta[0] - theta[1] * np.log(SIZES)) + theta[2])
-        others = [2 * optimize.least_squares(residual, (a, alpha, share * loss.min()), bounds=([-50, 1e-4, 0], [80, 5, loss.min()])).cost
-                  for a in (0, 3) for alpha in (0.1, 0.5, 2) for share in (0.1, 0.5, 0.9)]
-        assert law['ssr'] <= min(others) * (1 + 1e-6)
-        assert 0 <= law['c'] < loss.min()
-        low, high = law['c_ci']
-        assert low <= law['c'] <= high
-
-
-def test_pure_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    hits = [low <= 0.16 <= high for low, high in (laws.fit_pure(SIZES, straight(rng), hold_out=False)['alpha_ci'] for _ in range(300))]
-    assert 0.90 <= np.mean(hits) <= 0.99
-
-
-def test_bootstrap_of_few_sizes_is_exhaustive_and_correctly_weighted():
-    weights, probability = laws.resamples(4, None)
-    counted = {}
-    for draw in itertools.product(range(4), repeat=4):
-        key = tuple(np.bincount(draw, minlength=4))
-        counted[key] = counted.get(key, 0) + 1 / 4 ** 4
-    assert {tuple(row.astype(int)): p for row, p in zip(weights, probability)} == pytest.approx(counted)
-
-
-def test_leave_largest_out_predicts_from_the_smaller_sizes_alone():
-    rng = np.random.default_rng(3)
-    loss = straight(rng)
-    law = laws.fit_pure(SIZES, loss)
-    slope, intercept = np.polyfit(np.log(SIZES[:-1]), np.log(loss[:-1]), 1)
-    assert law['leave_largest_out_error'] == pytest.approx(np.exp(intercept + slope * np.log(SIZES[-1])) / loss[-1] - 1)
-    low, high = law['leave_largest_out_interval']
-    assert low < law['leave_largest_out_error'] < high
-
-
-def test_exponent_does_not_depend_on_the_unit_of_the_loss():
-    loss = straight(np.random.default_rng(4)) + 0.3
-    one, other = laws.fit_offset(SIZES, loss), laws.fit_offset(SIZES, 1.7 * loss)
-    assert other['alpha'] == pytest.approx(one['alpha'], rel=1e-4) and other['c'] == pytest.approx(1.7 * one['c'], rel=1e-4)
-
-
-def test_runs_probability_equals_enumeration():
-    for signs in ((1, 1, 0, 0, 1, 0, 0), (1, 1, 1, 0, 0, 0), (1, 0, 1, 0, 1)):
-        def runs(s):
-            return 1 + sum(a != b for a, b in itertools.pairwise(s))
-        orders = set(itertools.permutations(signs))
-        assert laws.runs_probability(np.array(signs, bool)) == pytest.approx(np.mean([runs(o) <= runs(signs) for o in orders]))
-
-
-def test_broken_law_is_flagged_and_a_straight_one_rarely():
-    rng = np.random.default_rng(5)
-    sizes = np.geomspace(1e5, 1e9, 9)
-    broken = straight(rng, sizes, 0.01) * (1 + (sizes / 1e7) ** 0.6) ** 0.25
-    tests = laws.diagnose(sizes, broken, laws.fit_offset_point(sizes, broken)['ssr'])
-    assert 'curved' in tests['flags'] and tests['curvature'] == 'flattens'
-    steep = straight(rng, sizes, 0.01) / (1 + (sizes / 1e7) ** 0.6) ** 0.4
-    assert laws.diagnose(sizes, steep)['curvature'] == 'steepens' and 'curved' in laws.diagnose(sizes, steep)['flags']
-    assert np.mean([bool({'curved', 'runs'} & set(laws.diagnose(sizes, straight(rng, sizes))['flags'])) for _ in range(100)]) < 0.1
-
-
-def test_outlier_is_named_and_kept(tmp_path):
-    sizes = np.geomspace(1e5, 1e9, 9)
-    loss = straight(np.random.default_rng(6), sizes, 0.005)
-    loss[3] *= 1.2
-    result = analyse(write_table(tmp_path / 'points.csv', rows_of(loss, sizes)))
-    assert any('gpt3 is an outlier' in text for text in result['cautions'])
-    assert len(result['laws']['gpt']['total']['pure']['sizes']) == 9
-
-
-# ---- GPT against LSTM ----
-
-def test_efficiency_ratio_of_a_simulated_advantage():
-    rng = np.random.default_rng(7)
-    gpt, lstm = straight(rng, noise=0.005), straight(rng, SIZES / 2, noise=0.005)
-    there, back = laws.efficiency(SIZES, gpt, SIZES, lstm), laws.efficiency(SIZES, lstm, SIZES, gpt)
-    low, high = there['ci']
-    assert low < 2 < high and there['established'] and all(c['low'] < 2 < c['high'] for c in there['curve'])
-    assert back['common_slope_ratio'] == pytest.approx(1 / there['common_slope_ratio']) and back['ci'][0] == pytest.approx(1 / high, rel=1e-3)
-    assert {c['loss'] for c in there['curve']} and max(c['loss'] for c in there['curve']) <= gpt.max() * 1.02
-
-
-def test_equal_architectures_have_no_established_advantage():
-    rng = np.random.default_rng(8)
-    established = [laws.efficiency(SIZES, straight(rng), SIZES, straight(rng), points=0)['established'] for _ in range(60)]
-    assert np.mean(established) < 0.15
-
-
-def test_no_ratio_where_the_loss_rises_with_size():
-    result = laws.efficiency(SIZES, straight(np.random.default_rng(0)), SIZES, 2 * SIZES ** 0.3)
-    assert result['common_slope_ratio'] is None and not result['established'] and result['curve'] == []
-
-
-# ---- L(N, D) ----
-
-TRUTH = {'E': 1.817, 'A': 482.0, 'B': 2085.0, 'alpha': 0.348, 'beta': 0.366}
-
-
-def chinchilla_like(rng, points, noise, outliers=0):
-    n, d = np.exp(rng.uniform(17.5, 23.5, points)), np.exp(rng.uniform(20, 26.7, points))
-    loss = frontier.predict(TRUTH, n, d) * np.exp(noise * rng.normal(size=points))
-    loss[:outliers] *= np.exp(rng.choice([-0.3, 0.3], outliers))
-    return n, d, loss
-
-
-def test_noise_free_l_nd_is_recovered():
-    law = frontier.fit_l_nd(*chinchilla_like(np.random.default_rng(9), 60, 0), bootstraps=100)
-    assert all(law[key] == pytest.approx(value, rel=1e-3) for key, value in TRUTH.items()) and law['objective'] < 1e-12
-
-
-def test_l_nd_with_outliers_holds_the_truth_and_no_plain_start_beats_it():
-    rng = np.random.default_rng(10)
-    n, d, loss = chinchilla_like(rng, 240, 0.01, outliers=5)
-    law = frontier.fit_l_nd(n, d, loss, bootstraps=300)
-    assert all(law['ci'][key][0] < value < law['ci'][key][1] for key, value in TRUTH.items())
-    assert set(range(5)) <= set(law['outliers']) and len(law['outliers']) < 10 and law['identified']
-
-    def objective(theta):           # written anew, uncentred, without derivatives
-        e, a, b, alpha, beta = theta
-        residual = np.abs(np.log(loss) - np.log(np.exp(e) + np.exp(a - alpha * np.log(n)) + np.exp(b - beta * np.log(d))))
-        return np.where(residual < 1e-3, residual ** 2 / 2, 1e-3 * (residual - 5e-4)).sum()
-    ours = objective([math.log(law['E']), math.log(law['A']), math.log(law['B']), law['alpha'], law['beta']])
-    assert ours == pytest.approx(law['objective'])
-    starts = zip(rng.uniform(-1, 1, 25), rng.uniform(0, 15, 25), rng.uniform(0, 15, 25), rng.uniform(0.1, 1, 25), rng.uniform(0.1, 1, 25))
-    with np.errstate(all='ignore'):
-        assert min(optimize.minimize(objective, start, method='L-BFGS-B').fun for start in starts) > ours * (1 - 1e-9)
-
-
-def test_optimal_allocation_minimises_the_law():
-    law = frontier.fit_l_nd(*chinchilla_like(np.random.default_rng(11), 60, 0.001), bootstraps=100)
-    for row in frontier.compute_optimal(law, [1e18, 1e21]):
-        assert row['n'] * row['d'] * 6 == pytest.approx(row['flops'])
-        best = optimize.minimize_scalar(lambda v: frontier.predict(law, math.exp(v), row['flops'] / 6 / math.exp(v)), (15, 25))
-        assert row['n'] == pytest.approx(math.exp(best.x), rel=1e-3) and row['loss'] == pytest.approx(best.fun)
-        assert all(row[key + '_ci'][0] <= row[key] <= row[key + '_ci'][1] for key in ('n', 'd', 'loss'))
-
-
 def test_table_that_varies_both_gets_l_nd(monkeypatch, tmp_path):
     rows = [(f'{n:.0f}-{d:.0f}', 'gpt', n, n / 2, d, 0.5 + 20 / n ** 0.3 + 40 / d ** 0.25) for n in SIZES for d in (1e7, 1e8, 1e9)]
     run(monkeypatch, write_table(tmp_path / 'points.csv', rows), f'--out_dir={tmp_path}', '--bootstraps=100')
     result = read_results(tmp_path)
-    assert [result['l_nd'][key] for key in ('E', 'alpha', 'beta')] == pytest.approx([0.5, 0.3, 0.25], abs=1e-3)
-    assert len(result['groups']) == 3 and result['groups'][0]['conditions']['tokens'] == '1G'
+    assert [result['l_nd']['gpt'][key] for key in ('E', 'alpha', 'beta')] == pytest.approx([0.5, 0.3, 0.25], abs=1e-3)
+    assert result['conditions']['tokens'] == '1G' and list(result['laws']['gpt']['total']['pure']['sizes']) == pytest.approx(SIZES)
     assert 'N*' in (tmp_path / 'report.md').read_text()
 
 
@@ -259,27 +86,25 @@ def test_l_nd_is_fitted_where_tokens_vary_not_to_the_runs_of_one_budget(monkeypa
     rows += [(f'{n:.0f}', 'gpt', n, n / 2, 1e9, 9 / n ** 0.1, 'sizes') for n in SIZES]
     run(monkeypatch, write_table(tmp_path / 'points.csv', rows, 'name,arch,n_total,n_non_embedding,tokens,loss,group'), f'--out_dir={tmp_path}', '--bootstraps=100')
     result = read_results(tmp_path)
-    assert [result['l_nd'][key] for key in ('E', 'alpha', 'beta')] == pytest.approx([0.5, 0.3, 0.25], abs=1e-3)
-    assert result['groups'][0]['conditions']['group'] == 'sizes' and result['laws']['gpt']['total']['pure']['alpha'] == pytest.approx(0.1)
+    assert [result['l_nd']['gpt'][key] for key in ('E', 'alpha', 'beta')] == pytest.approx([0.5, 0.3, 0.25], abs=1e-3)
+    assert result['conditions']['group'] == 'sizes' and result['laws']['gpt']['total']['pure']['alpha'] == pytest.approx(0.1)
 
-
-# ---- groups ----
 
 @pytest.mark.parametrize('key,values', [('tokens', (1e8, 5e7)), ('schedule', ('cosine', 'wsd')), ('optimizer', ('adamw', 'muon')),
                                         ('val_set', ('a', 'b')), ('group', ('old', 'new'))])
-def test_unlike_runs_are_fitted_apart_with_a_caution(tmp_path, key, values):
+def test_unlike_runs_are_never_fitted_together_and_one_sentence_says_so(tmp_path, key, values):
     columns = 'name,arch,n_total,n_non_embedding,tokens,loss' + ('' if key == 'tokens' else ',' + key)
     rows = []
     for value, level in zip(values, (1, 1.5)):
         rows += rows_of(level * 5 * SIZES ** -0.16, tokens=value if key == 'tokens' else 1e8, extra=() if key == 'tokens' else (value,))
     result = analyse(write_table(tmp_path / 'points.csv', rows, columns))
-    assert [group['laws']['gpt']['total']['pure']['alpha'] for group in result['groups']] == pytest.approx([0.16, 0.16])
-    assert any(f'differ in {key} (' in text and '2 groups' in text for text in result['cautions'])
+    assert result['laws']['gpt']['total']['pure']['alpha'] == pytest.approx(0.16)
+    assert [text for text in result['cautions'] if f'differ in {key} (' in text and 'L(N) is of 5 of the 10 runs' in text]
 
 
 def test_a_tail_that_fills_no_step_makes_no_group_of_its_own():
-    groups = fit_scaling.group_runs([{'arch': 'gpt', 'n_total': n, 'tokens': t} for n, t in ((1, 100e6), (2, 99.9e6), (3, 101e6), (4, 120e6))])
-    assert [len(runs) for _, runs in groups] == [3, 1]
+    groups = runs.group_runs([{'arch': 'gpt', 'n_total': n, 'tokens': t} for n, t in ((1, 100e6), (2, 99.9e6), (3, 101e6), (4, 120e6))])
+    assert [len(group) for _, group in groups] == [3, 1]
 
 
 def test_seeds_of_one_size_count_as_one_point(tmp_path):
@@ -306,7 +131,69 @@ def test_missing_column_disables_only_what_needs_it(tmp_path):
     assert any('how many tokens' in text for text in result['cautions'])
 
 
-# ---- mistakes ----
+def test_many_token_counts_make_one_page(monkeypatch, tmp_path):
+    rng, tokens = np.random.default_rng(14), np.geomspace(1e6, 1e9, 100)
+    rows = [(f'{arch}{i}-{j}', arch, n, n / 2, tokens[j], (0.5 + 20 / n ** 0.3 + 40 / tokens[j] ** 0.25) * np.exp(0.01 * rng.normal()))
+            for arch in ('gpt', 'lstm') for i, n in enumerate(np.geomspace(1e5, 1e8, 12)) for j in rng.choice(100, 10, replace=False)]
+    run(monkeypatch, write_table(tmp_path / 'points.csv', rows), f'--out_dir={tmp_path}', '--bootstraps=100')
+    result, report = read_results(tmp_path), (tmp_path / 'report.md').read_text()
+    assert len(rows) == 240 and set(result['l_nd']) == {'gpt', 'lstm'} and result['laws']
+    assert len(report.splitlines()) <= 60 and max(map(len, report.splitlines())) < 500
+    assert sum('the others differ in' in text for text in result['cautions']) == 1
+
+
+def test_gpts_of_two_kinds_of_attention_share_no_law_and_lstms_are_compared_with_the_larger_family(tmp_path):
+    columns = 'name,arch,n_total,n_non_embedding,tokens,loss,positions,qk_norm'
+    rows = rows_of(9 * SIZES[:4] ** -0.16, SIZES[:4], extra=('', '')) + rows_of(5 * SIZES ** -0.16, extra=('rotary', 'True'))
+    rows += rows_of(5 * (SIZES / 2) ** -0.16, arch='lstm', extra=('', ''))
+    result = analyse(write_table(tmp_path / 'points.csv', rows, columns))
+    assert result['conditions']['attention'] == 'rotary + qk_norm' and len(result['laws']['gpt']['total']['pure']['sizes']) == 5
+    assert result['efficiency']['common_slope_ratio'] == pytest.approx(2) and result['laws']['gpt']['total']['pure']['a'] == pytest.approx(5)
+    assert any('4 of the' not in text and 'differ in attention (learned).' in text for text in result['cautions'])
+
+
+def test_forecasts_are_printed_with_their_interval(monkeypatch, tmp_path, capsys):
+    table = write_table(tmp_path / 'points.csv', rows_of(straight(np.random.default_rng(1))) + rows_of([2, 1], SIZES[:2], 'lstm'))
+    run(monkeypatch, table, f'--out_dir={tmp_path}', '--predict=1e9')
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('GPT, L(N)'))
+    loss, low, high = laws.forecast(read_results(tmp_path)['laws']['gpt']['total']['pure'], 1e9)
+    assert f'loss {loss:.4f} [{low:.4f}, {high:.4f}]' in line and 'at 100M tokens' in line and 'N is 10 times the nearest' in line
+    assert 'needs L(N, D)' in refused(monkeypatch, capsys, table, f'--out_dir={tmp_path}', '--flops=1e17')
+    for wrong in ('--predict=-1', '--predict=1,2,3', '--predict=0', '--flops=-1e17'):
+        assert 'positive' in refused(monkeypatch, capsys, table, wrong)
+
+
+def test_budget_is_spent_as_the_law_says(monkeypatch, tmp_path, capsys):
+    rows = [(f'{n:.0f}-{d:.0f}', 'gpt', n, n / 2, d, 0.5 + 20 / n ** 0.3 + 20 / d ** 0.3) for n in SIZES for d in SIZES * 10]
+    table = write_table(tmp_path / 'points.csv', rows)
+    result = analyse(table)
+    answer, = fit_scaling.forecasts(result, flops=6e18)
+    assert answer['n'] == pytest.approx(1e9, rel=1e-3) and answer['d_per_n'] == pytest.approx(1, rel=1e-3)
+    assert answer['beyond']['n'] == pytest.approx(10, rel=1e-3) and answer['beyond']['flops'] == pytest.approx(10, rel=1e-3)
+    again, = fit_scaling.forecasts(result, answer['n'], answer['d'])
+    assert [again['loss'], *again['loss_ci']] == [answer['loss'], *answer['loss_ci']] == pytest.approx([0.5 + 40 / 1e9 ** 0.3] * 3, rel=1e-3)
+    run(monkeypatch, table, f'--out_dir={tmp_path}', '--bootstraps=100', '--flops=6e18', '--predict=1e8,1e9')
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('GPT, L(N, D)')]
+    assert 'within the data' in lines[0] and 'tokens per parameter 1 [' in lines[1] and 'N is 10 times the nearest' in lines[1]
+
+
+def test_inf_and_nan_become_null():
+    text = fit_scaling.as_json({'l_nd': None, 'ends': [math.inf, -math.inf, np.float64(math.nan), np.float32(1), np.bool_(True)]})
+    assert json.loads(text)['ends'] == [None, None, None, 1, True]
+
+
+@pytest.mark.parametrize('decades', [0.1, 0.3, 0.55, 0.8, 1.3, 2, 3.2, 5])
+def test_labels_of_an_axis_do_not_run_into_each_other(decades):
+    with plots.plt.rc_context(plots.LOOK):
+        figure, ax = plots.plt.subplots(figsize=(5, 4), layout='constrained')
+        for low in (1.1e5, 2.6e6, 7.7e7):
+            plots.log_axis(ax.xaxis, low, low * 10 ** decades, plots.short)
+            figure.canvas.draw()
+            boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text() and label.get_visible()]
+            inside = sorted((box.x0, box.x1) for box in boxes if ax.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= ax.bbox.x1 + 1)
+            assert len(inside) >= 2 and all(end < start for (_, end), (start, _) in zip(inside, inside[1:]))
+        plots.plt.close(figure)
+
 
 @pytest.mark.parametrize('rows,columns,message', [
     ([], 'arch,n_total,loss', 'no line below the header'),
@@ -334,9 +221,7 @@ def test_missing_files_end_in_one_line(monkeypatch, capsys, tmp_path):
     assert 'not both' in refused(monkeypatch, capsys, f'--table={ORIGINAL}', f'{tmp_path}/ckpt.pt')
 
 
-# ---- checkpoints ----
-
-def write_checkpoint(folder, arch, n, loss, tokens=1_638_400, steps=100, val=True, **change):
+def write_checkpoint(folder, arch, n, loss, tokens=1_638_400, steps=100, val=True, attention=(), **change):
     """A checkpoint as train.py writes it, with a weight of some size that nobody should read."""
     val = {'loss': loss, 'se': 0.01, 'per_note': 1.25 * loss, 'per_char': loss / 4, 'perplexity': math.exp(loss)} if val else None
     history = []
@@ -349,7 +234,7 @@ def write_checkpoint(folder, arch, n, loss, tokens=1_638_400, steps=100, val=Tru
             'splits': {'train': {'tokens': 2_000_000}, 'val': {'tunes': 90, 'tokens': 9000, 'notes': 7000, 'characters': 30000}}}
     folder.mkdir(parents=True)
     torch.save({'model': {'weight': torch.zeros(1000)}, 'step': steps, 'n_steps': 100, 'tokens': tokens * steps // 100, 'val': val,
-                'config': {'arch': arch, 'model': {'block_size': 256}, 'train': train}, 'meta': meta, 'history': history if val else [],
+                'config': {'arch': arch, 'model': {'block_size': 256, **dict(attention)}, 'train': train}, 'meta': meta, 'history': history if val else [],
                 'flops_per_token': 6 * n, 'num_params': {'total': n + 100_000, 'non_embedding': n}}, folder / 'ckpt.pt')
 
 
@@ -375,7 +260,7 @@ def test_checkpoints_to_laws_report_and_pictures(monkeypatch, family):
     assert set(pure) >= {'alpha', 'alpha_ci', 'a', 'identified', 'leave_largest_out_error', 'residuals'}
     assert any('one learning rate' in text for text in result['cautions'])
     report = (family / 'out' / 'scaling' / 'report.md').read_text()
-    assert f'{pure["leave_largest_out_error"]:+.1%}' in report and 'per token' in report and 'gpt_3' in report
+    assert f'{pure["leave_largest_out_error"]:+.1%}' in report and 'nats per note' in report
     for name in ('scaling.png', 'training_curves.png'):
         assert (family / 'out' / 'scaling' / name).read_bytes().startswith(b'\x89PNG')
     assert not list((family / 'out' / 'scaling').glob('*.tmp'))
@@ -395,9 +280,9 @@ def test_unreadable_checkpoints_end_in_one_line(monkeypatch, capsys, family):
     path = family / 'out' / 'gpt_0' / 'ckpt.pt'
     whole = path.read_bytes()
     path.write_bytes(whole[:len(whole) // 2])
-    assert 'gpt_0/ckpt.pt: cannot be read' in refused(monkeypatch, capsys, f'{family}/out/*/ckpt.pt', f'--out_dir={family}')
+    assert 'gpt_0/ckpt.pt is no checkpoint of train.py' in refused(monkeypatch, capsys, f'{family}/out/*/ckpt.pt', f'--out_dir={family}')
     torch.save({'weights': torch.zeros(3)}, path)
-    assert 'not a checkpoint of train.py' in refused(monkeypatch, capsys, f'{family}/out/*/ckpt.pt', f'--out_dir={family}')
+    assert 'is no checkpoint of train.py' in refused(monkeypatch, capsys, f'{family}/out/*/ckpt.pt', f'--out_dir={family}')
     path.write_bytes(whole)
     write_checkpoint(family / 'out' / 'diverged', 'gpt', 20_000_000, math.nan)
     assert 'loss is nan' in refused(monkeypatch, capsys, f'{family}/out/*/ckpt.pt', f'--out_dir={family}')
