@@ -6,6 +6,7 @@
 Each worker has a pipe of its own and one job at a time, so it is always known what died with it. multiprocessing.Pool
 waits for ever when a worker dies, ProcessPoolExecutor gives up as a whole, and Pebble does one or the other when a
 worker dies between two jobs. Jobs are drawn from the iterable only when a worker is free, so memory stays bounded.
+What is lost for want of time or memory is tried twice, so that a busy machine does not change the corpus.
 """
 import multiprocessing
 import os
