@@ -74,7 +74,8 @@ def fit_l_nd(rows, bootstraps, seed):
         n, d, loss = (np.array([run[key] for run in group]) for key in (f'n_{size}', 'tokens', 'loss'))
         trunks = [f'{size_of} {run.get("seed")}' for size_of, run in zip(n, group)]
         law = fits[arch] = frontier.fit_l_nd(n, d, loss, bootstraps, seed, trunks)
-        factor = np.median([run.get('flops', 6 * a * b) / (a * b) for run, a, b in zip(group, n, d)])   # 6: Kaplan 2020
+        ratios = [run['flops'] / (n_i * d_i) for run, n_i, d_i in zip(group, n, d) if 'flops' in run]
+        factor = np.median(ratios or [frontier.FLOPS_PER_N_D])
         used = factor * n * d
         law |= {'size': size, 'flops_per_n_d': factor, 'data': {'n': n, 'd': d, 'flops': used, 'loss': loss}}
         law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 13), factor)

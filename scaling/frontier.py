@@ -3,10 +3,9 @@
     law = fit_l_nd(n, d, loss)                    # parameters, training tokens, validation loss, one entry a run
     law['alpha'], law['ci']['alpha']              # 0.348, [0.30, 0.39]
 
-The parametric fit of Hoffmann et al. 2022 (section 3.3): sum of Huber losses (delta 1e-3) on log L. Its known pitfalls,
-found by Besiroglu et al. 2024: a *mean* of Huber losses this small meets the optimiser's default tolerances long before
-the optimum, and single starts end in other basins. So: sum; starts from a grid over both exponents, where the rest of
-the problem is linear; intervals by bootstrap.
+The parametric fit of Hoffmann et al. 2022 (section 3.3): sum of Huber losses (delta 1e-3) on log L. Besiroglu et al.
+2024 found its pitfalls: a *mean* of losses this small meets an optimiser's tolerances long before the optimum, and
+single starts end in other basins. So: sum, starts from a grid over both exponents, intervals by bootstrap.
 """
 import itertools
 import math

@@ -162,7 +162,7 @@ def draw_training_curves(curves):
                 ax.plot(*zip(*train or val), color=colour, lw=0.9, alpha=0.45)
                 ax.plot(*zip(*val), color=colour, lw=2, marker=marker, ms=7, mec='white', zorder=3,
                         label=f'{name} ({short(n)})')
-        log_axis(ax.xaxis, *ax.dataLim.intervalx, short)
+        log_axis(ax.xaxis, *span(ax.dataLim.intervalx, 0.03), short)
         log_axis(ax.yaxis, *span(ends, 0.15))
         ax.set(xlabel='training tokens', ylabel='loss, nats per token', title='Training curves')
         figure.legend(loc='outside lower center', ncols=3, title='marked: validation; thin: training batches')
