@@ -21,7 +21,7 @@ import sample
 from configurator import configure, read_config
 from model import GPT, GPTConfig
 from sampling.constrain import Reader
-from sampling.generate import Tune, draw, generate, lay_out
+from sampling.generate import Rows, Tune, draw, generate
 
 
 @dataclass
@@ -116,7 +116,7 @@ def main():
         config = read_config(os.path.join(ROOT, 'config', f'{name}.py'), {})
         torch.manual_seed(1)
         model = GPT(GPTConfig(vocab_size=s.vocab_size, **{k: v for k, v in config.items() if k in ('n_layer', 'n_head', 'n_embd')})).eval()
-        sharpen(lay_out(model))
+        sharpen(model)
         measure(name, model, Nonsense(s.vocab_size), s, None)
 
 

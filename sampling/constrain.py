@@ -4,84 +4,81 @@ r"""An incremental reader of the compact notation (notation.py): which texts can
     reader = reader.feed('L:1/8\nM:3/4\nQ:1/4=12')        # a Reader again, or None if no tune goes on so
     reader.can_end                                        # is the text so far a whole tune?
 
-Sampling feeds it the text of a candidate token and drops the candidate if the answer is None. A Reader never changes, so
-many candidates can be tried on one. Its language lies between two others: everything that notation.encode writes is in it,
-and notation.decode reads all of it. Hence it is stricter than decode where decode is lenient: a tie finds its note, a note
-never starts while its voice sounds that pitch already, every cell sounds, no rest follows a rest.
+Sampling feeds it the text of a candidate token and drops it if the answer is None. A Reader never changes, so many
+candidates can be tried on one. It lets through all that notation.encode writes, and nothing that notation.decode cannot
+read. It is stricter where decode is lenient: a tie finds its note, a note never starts while its voice sounds that
+pitch already, every cell sounds, no rest follows a rest.
 
-How it works: the text is cut into words (`M:3/4` and its line end, `[V:2]`, the name of a note, a length, a tie). Where the
-reader stands decides which words may follow, always a finite set, kept as a table of its prefixes (for names of notes with
-the pitches that a prefix can become, a mask of 128 bits). A word that can be longer (`C`, `C,`; `3`, `3/2`) ends where the
-next character does not go on with it. Every word that is let through leaves a tune within reach: there is no dead end.
+How it works: the text is a row of words (`M:3/4` and its line end, `[V:2]`, a note's name, a length, a tie), each in a
+slot. A slot has a table of all its words, and a mask of those that may stand there now. What can come next and whether
+a word is whole are looked up in that one table. A word that can be longer (`C`, `C,`; `3`, `3/2`) ends where the next
+character does not go on with it. Every word that is let through leaves a tune within reach: there is no dead end.
 """
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 
-from music.notation import LENGTH, MAX_VOICES, UNITS_OF, pitches
+from music.notation import EIGHTH, LENGTH, MAX_VOICES, pitches
 from music.notes import KEYS, MAX_BAR, UNITS, bar_length
 from music.quantise import STRAIGHT, TRIPLET
 
 METERS = {f'{n}/{d}': bar_length(n, d)                                          # text -> units
           for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}
-TEMPOS = [str(q) for q in range(1, 10000)]
+VALUES = {'L': ['1/8'], 'M': list(METERS), 'Q': [f'1/4={q}' for q in range(1, 10000)], 'K': list(KEYS)}     # of fields
 VOICES = [f'program={p}' for p in range(128)] + ['drums'] + [f'drums={p}' for p in range(1, 128)]
 
-# The tables. `alphabet` holds the characters that can be written at all, None for any: a vocabulary may lack some.
-
-@cache
-def length_words(longest, room, phase, alphabet):
-    """(prefixes, whole words) of the lengths of at most `longest` units. `phase`: where in its beat the note starts, if its end
-    has to be on the grid, else None; the end of the bar, `room` units away, is always good."""
-    words = [LENGTH[units] for units in range(1, longest + 1) if phase is None or units == room or on_grid(phase, units)]
-    words = [word for word in words if alphabet is None or alphabet.issuperset(word)]
-    return prefixes(words, None), frozenset(words)
-
-
-def on_grid(phase, units):
-    """Is the time `units` after `phase` (units into a beat) on the straight or the triplet grid, within the beat on the same one?"""
-    end = phase + units
-    straight, triplet = end % STRAIGHT == 0, end % TRIPLET == 0
-    if end < UNITS:
-        return straight and phase % STRAIGHT == 0 or triplet and phase % TRIPLET == 0
-    return straight or triplet
+# Each word has a bit, but words that are always let through together share one.
+END = '\0'
+ANY = -1
+SILENCE, NEWLINE, METER, TEMPO, KEY = (1 << MAX_VOICES + i for i in range(5))    # [V:1] has bit 0
+PITCHES = (1 << 128) - 1
+REST, CHORD, CHORD_END, CELL_END = (1 << 128 + i for i in range(4))              # a note has the bit of its pitch
+UNTIED, TIED, EIGHTH_NOTE = 1, 2, 1 << EIGHTH                                    # a length has the bit of its units
 
 
 @cache
-def note_table(sharps, alphabet):
-    """Prefix of a note's name in this key -> mask of the pitches that it can become."""
-    table = {}
-    for name, pitch in pitches(sharps).items():
-        if alphabet is None or alphabet.issuperset(name):
-            for i in range(1, len(name) + 1):
-                table[name[:i]] = table.get(name[:i], 0) | 1 << pitch
-    return table
-
-
-def prefixes(words, alphabet):
-    return frozenset(word[:i] for word in words if alphabet is None or alphabet.issuperset(word) for i in range(1, len(word) + 1))
+def table(alphabet, slot, *which):
+    """{how a word may begin: mask of the words that begin so} of the words of a slot; `word + END` is the whole word.
+    `alphabet`: the characters that can be written at all, None for any, for a vocabulary may lack some."""
+    if slot == 'V':                             # another voice after n of them, or the first bar
+        n, asked = which                        # asked: all values that must stand, or None
+        values = VOICES if asked is None else asked[n:n + 1]
+        words = {f'V:{n + 1} {value}\n': 1 for value in values if n < MAX_VOICES}
+        if n and (asked is None or not values):
+            words |= {'Z|': SILENCE} | {f'[V:{i + 1}]': 1 << i for i in range(n)}
+    elif slot in VALUES:
+        words = {f'{slot}:{value}\n': 1 for value in ([which[1]] if which[1] else VALUES[slot])}
+    elif slot == 'bar':                         # what stands outside of cells, and what opens one
+        words = {'Z|': SILENCE, '\n': NEWLINE} | {f'[V:{i + 1}]': 1 << i for i in range(MAX_VOICES)}
+        for field, bit in (('M', METER), ('Q', TEMPO), ('K', KEY)):
+            words |= {f'[{field}:{value}]': bit for value in VALUES[field]}
+    elif slot == 'cell':                        # events and members of chords, in a key. A space before each event on a
+        sharps, = which                         # beat would be a second table, with ' ' before all but the two ends
+        words = {name: 1 << pitch for name, pitch in pitches(sharps).items()}
+        words |= {'z': REST, '[': CHORD, ']': CHORD_END, '|': CELL_END}
+    elif slot == 'length':
+        words = {LENGTH[units]: 1 << units for units in range(1, MAX_BAR + 1)}
+    else:
+        words = {'': UNTIED, '-': TIED}
+    beginnings = {'': 0}
+    for word, bit in words.items():
+        if alphabet is None or alphabet.issuperset(word):
+            for i in range(len(word) + 1):
+                beginnings[word[:i]] = beginnings.get(word[:i], 0) | bit
+            beginnings[word + END] = bit
+    return beginnings
 
 
 @cache
-def header_words(field, asked, alphabet):
-    """Prefixes of a header line; `asked`: the only value that may stand, or None."""
-    values = {'L': ['1/8'], 'M': METERS, 'Q': TEMPOS, 'K': KEYS}[field] if asked is None else [asked]
-    return prefixes((f'{field}:{"1/4=" if field == "Q" else ""}{value}\n' for value in values), alphabet)
+def grid_lengths(phase):
+    """Mask of the lengths from `phase` (units into a beat) to one of the two grids, and within a beat to the same."""
+    ends = [end for end in range(phase + 1, phase + MAX_BAR + 1) for step in (STRAIGHT, TRIPLET)
+            if end % step == 0 and (end >= UNITS or phase % step == 0)]
+    return sum(1 << end - phase for end in set(ends))
 
 
-@cache
-def voice_words(n_voices, asked, alphabet):
-    """Prefixes of what may stand after `n_voices` voice lines: another one, or the first bar. `asked`: all that must stand."""
-    values = VOICES if asked is None else asked[n_voices:n_voices + 1]
-    lines = prefixes((f'V:{n_voices + 1} {value}\n' for value in values), alphabet) if n_voices < MAX_VOICES else frozenset()
-    return lines | bar_words(0, 1, n_voices, True, False, alphabet) if n_voices and (asked is None or not values) else lines
-
-
-@cache
-def bar_words(changes, low, high, rest, newline, alphabet):
-    """Prefixes of what may stand outside of cells: as many of the fields M, Q, K as `changes` says (counted from the end),
-    a cell of a voice from `low` to `high`, the bar's rest `Z|`, the line's end."""
-    fields = [[f'[K:{k}]' for k in KEYS], [f'[Q:1/4={q}]' for q in TEMPOS], [f'[M:{m}]' for m in METERS]]
-    words = [word for field in fields[:changes] for word in field] + [f'[V:{v}]' for v in range(low, high + 1)]
-    return prefixes(words + ['Z|'] * rest + ['\n'] * newline, alphabet)
+def pitches_of(notes):
+    """Mask of the pitches of (time, mask) pairs."""
+    return reduce(or_, (pitch for _, pitch in notes), 0)
 
 
 class Reader:
@@ -90,31 +87,36 @@ class Reader:
     def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None):
         """The start of a tune. What is asked for must stand in its header: '3/4', '96', 'Em', ('program=0', 'drums').
         `alphabet`: the characters that can be written, None for any."""
-        self.grid = False                       # may be set: from here on notes begin and end on the grids of quantise.py
         self.alphabet = alphabet if alphabet is None else frozenset(alphabet)
-        self.asked = {'M': meter, 'Q': tempo, 'K': key}
-        self.voices = tuple(voices) if voices else None
-        self.slot, self.partial = 'L', ''       # which kind of word is being read, and how much of it has been
-        self.words = header_words('L', None, self.alphabet)     # prefixes of that word; None where a rule decides (`is_alive`)
+        self.asked = {'L': None, 'M': meter, 'Q': tempo and f'1/4={tempo}', 'K': key, 'V': tuple(voices or ()) or None}
+        self.grid = False                       # must notes begin and end on the grids of quantise.py?
         self.drums = ()                         # is_drum of each voice in the header
-        self.bars = 0                           # whole bars so far
         self.silent = True                      # is the last bar empty? A tune ends with its last note
-        self.full = 0                           # units in a bar of this meter
-        self.length = 0                         # of this bar; 0 while the first cell of the first bar may become a pickup
-        self.sharps = 0
-        self.changes = 0                        # how many of the fields M, Q, K may still stand in this bar
+        self.full = self.sharps = 0             # units in a bar of this meter; the key
+        self.length = 0                         # of this bar; 0 while the first bar's first cell may become a pickup
+        self.fields = 0                         # mask of the fields that may still stand in this bar
         self.voice = -1                         # of the present cell, or of the last one in this bar
         self.due = {}                           # voice -> pitches (mask) tied into this bar, of voices still to come
         self.ties = {}                          # voice -> pitches (mask) tied into the next bar
+        self.cell_table, self.length_table = {}, table(self.alphabet, 'length')
+        self.must = 0                           # pitches (mask) that the first event has to take up
+        self.position = self.reached = 0        # of the next event in its cell; the latest end of a note
+        self.room = self.lengths = self.free = 0            # see `look_ahead`
+        self.sounding = ()                      # (end, pitch) of notes that last beyond `position`
+        self.pitch = self.units = 0             # of the note, rest or member just read; a mask too, 0 for a rest
+        self.tied = 0                           # pitches tied in this event
+        self.in_chord, self.chord = False, ()   # (units, pitch) of the event's members so far; one if it is no chord
+        self.slot, self.words, self.allowed, self.partial = 'L', {}, 0, ''      # the word, and what has been read of it
+        self.go('L')
 
     @property
     def can_end(self):
-        return self.changes == 3 and not (self.silent or self.due or self.partial)
+        return self.fields == METER | TEMPO | KEY and not (self.silent or self.due or self.partial)
 
     @property
     def ends_line(self):
         """Can nothing but the end of the line come next?"""
-        return self.words == {'\n'} and not self.partial
+        return self.slot == 'bar' and self.allowed == NEWLINE and not self.partial
 
     def feed(self, text):
         """The Reader after `text`, or None if no tune goes on so."""
@@ -122,219 +124,190 @@ class Reader:
         new.__dict__.update(self.__dict__)
         partial = self.partial
         for char in text:
-            while not (partial + char in new.words if new.words is not None else new.is_alive(partial + char)):
-                if new.words is not None or not new.ends_word(partial):      # words of a table end in one of the three below
+            while not new.words.get(partial + char, 0) & new.allowed:
+                if not new.end_word(partial):
                     return None
                 partial = ''
             partial += char
-            if char in '\n]|':
-                new.end_line(partial) if new.words is not None else new.ends_word(partial)
+            if char in '\n]|':                  # no word goes on after these
+                new.end_word(partial)
                 partial = ''
         new.partial = partial
         return new
 
-    # Words outside of cells. They are whole here, and allowed.
+    def on_grid(self):
+        """The Reader that from here on lets notes begin and end on the grids of quantise.py alone."""
+        new = self.feed('')
+        new.grid = True
+        new.look_ahead()
+        new.go(new.slot)
+        return new
 
-    def end_line(self, word):
-        if self.slot == 'bar':
-            return self.end_bar_word(word)
-        value = word[2:-1]
-        if self.slot == 'L':
-            self.slot = 'M'
-        elif self.slot == 'M':
-            self.slot, self.full = 'Q', METERS[value]
-        elif self.slot == 'Q':
-            self.slot = 'K'
-        elif self.slot == 'K':
-            self.slot, self.sharps = 'V', KEYS[value][0]
-        elif word[0] == 'V':
-            self.drums += ('drums' in value,)
-        else:
-            self.slot = 'bar'
-            return self.end_bar_word(word)
-        self.words = (voice_words(len(self.drums), self.voices, self.alphabet) if self.slot == 'V' else
-                      header_words(self.slot, self.asked[self.slot], self.alphabet))
+    def go(self, slot):
+        """Look up what may stand in the slot that comes next."""
+        self.slot = slot
+        self.words, allowed = SLOTS[slot][0](self)
+        self.allowed = allowed & self.words['']
 
-    def end_bar_word(self, word):
-        if word == '\n':
-            self.bars += 1
-            self.silent = self.voice < 0
-            self.due, self.ties, self.voice, self.changes = self.ties, {}, -1, 3
-            self.length = self.full
-        elif word == 'Z|':
-            self.changes = 0
-            self.words = bar_words(0, 1, 0, False, True, self.alphabet)
-            return
-        elif word[1] == 'M':
-            self.full = self.length = METERS[word[3:-1]]
-            self.changes = 2
-        elif word[1] == 'Q':
-            self.changes = 1
-        elif word[1] == 'K':
-            self.sharps, self.changes = KEYS[word[3:-1]][0], 0
-        else:
-            return self.start_cell(int(word[3:-1]) - 1)
-        self.words = bar_words(self.changes, 1, self.last_voice(), not self.due, False, self.alphabet)
-
-    def last_voice(self):
-        """Number of the last voice that may come next: one into which a tie leads is not passed over."""
-        return min(self.due) + 1 if self.due else len(self.drums)
-
-    def start_cell(self, voice):
-        self.voice, self.changes = voice, 0
-        self.must = self.due.get(voice, 0)                  # pitches that the first event has to take up
-        if self.must:
-            self.due = {v: mask for v, mask in self.due.items() if v != voice}
-        self.slot, self.words = 'event', None
-        self.key = 0 if self.drums[voice] else self.sharps
-        self.table = note_table(self.key, self.alphabet)
-        self.position = 0
-        self.reached = 0                                    # the latest end of a note
-        self.sounding = ()                                  # (end, mask) of notes that last beyond `position`
-        self.sounds = self.rested = False                   # has a note been? was the last event a rest?
-
-    def end_cell(self):
-        self.length = self.length or self.position
-        self.slot = 'bar'
-        self.words = bar_words(0, self.voice + 2, self.last_voice(), False, not self.due, self.alphabet)
-
-    # Words in a cell. A chord is read member by member.
-
-    def room(self):
-        return (self.length or self.full) - self.position
-
-    def free(self):
-        """Mask of the pitches that do not sound."""
-        mask = (1 << 128) - 1
-        for _, sounding in self.sounding:
-            mask &= ~sounding
-        return mask
-
-    def reaches_barline(self):
-        """May the note just read be tied? In a first bar whose length is open, a tie would settle it."""
-        end = self.position + self.units
-        return end == self.length or not self.length and end >= max(self.reached, self.chord_reach)
-
-    def is_alive(self, t):
-        """Is `t` the beginning of a word that may stand here?"""
-        if self.slot == 'event':
-            room = self.room()
-            if t == '|':
-                return self.sounds and (room == 0 if self.length else self.position >= self.reached)
-            if room == 0:
-                return False
-            if t == 'z':
-                return not (self.rested or self.must) and bool(self.lengths(rest=True)[1])
-            if t == '[':
-                return True
-            wanted = self.free() if not self.must else self.must if not self.must & self.must - 1 else 0
-            return self.table.get(t, 0) & wanted > 0
-        if self.slot == 'member':
-            if t == ']':
-                return len(self.chord) > 1 and not self.must & ~self.taken
-            if t == 'z':
-                return not self.chord
-            return self.table.get(t, 0) & self.member_mask() > 0
-        if self.slot == 'length':
-            if self.alike and self.in_chord and self.chord and '' not in self.lengths()[1]:
-                return False                                # the members before have none, so would last an eighth
-            return t in self.lengths(self.name == 'z' and not self.in_chord)[0]
-        return t == '-' and self.name != 'z' and self.reaches_barline() and (
-            not self.in_chord or not self.alike or '' in self.lengths()[1])
-
-    def member_mask(self):
-        """Pitches that may come next in a chord: upwards after the first one, and none that is due is passed over."""
-        mask = self.free() & ~self.taken & -1 << self.highest + 1
-        missing = self.must & ~self.taken
-        return mask & ((missing & -missing) << 1) - 1 if missing and self.chord else mask
-
-    def lengths(self, rest=False):
-        """(prefixes, whole words) of the lengths that may stand here. A cell of rests only is none."""
-        room = self.room()
-        return length_words(room - (rest and not self.sounds), room, self.position % UNITS if self.grid else None, self.alphabet)
-
-    def ends_word(self, word):
+    def end_word(self, word):
         """Take the word as whole and move on; False if it is none that may stand here."""
-        if self.slot == 'event':
-            return self.end_event_word(word)
-        if self.slot == 'member':
-            return self.end_member_word(word)
-        if self.slot == 'length':
-            return self.end_length(word)
-        return self.end_tie(word == '-')
+        bit = self.words.get(word + END, 0) & self.allowed
+        if bit:
+            SLOTS[self.slot][1](self, word, bit)
+        return bit > 0
 
-    def end_event_word(self, word):
-        if word == '|':
-            self.end_cell()
-            return True
-        self.chord_reach, self.chord, self.taken, self.tied, self.alike = 0, (), 0, 0, True
-        self.in_chord = word == '['
-        if self.in_chord:
-            self.slot, self.highest = 'member', -1
-            return True
-        return self.name_note(word) and (self.name == 'z' or self.pitch & (self.must or self.free()) > 0)
+    # The slots: X_words gives (table, mask of what may stand there), end_X does what the word says and goes on.
 
-    def name_note(self, word):
-        """A rest or a note has been named; its length is next."""
-        pitch = pitches(self.key).get(word)
-        if pitch is None and word != 'z':
-            return False
-        self.name, self.slot = word, 'length'
-        self.pitch = 0 if word == 'z' else 1 << pitch
-        return True
+    def header_words(self):
+        return table(self.alphabet, self.slot, len(self.drums), self.asked[self.slot]), ANY
 
-    def end_member_word(self, word):
-        if word == ']':
+    def end_header(self, word, bit):
+        if word[0] in '[Z':
+            return self.end_bar(word, bit)
+        if word[0] == 'M':
+            self.full = METERS[word[2:-1]]
+        elif word[0] == 'K':
+            self.sharps = KEYS[word[2:-1]][0]
+        elif word[0] == 'V':
+            self.drums += ('drums' in word,)
+        self.go({'L': 'M', 'M': 'Q', 'Q': 'K', 'K': 'V', 'V': 'V'}[word[0]])
+
+    def bar_words(self):
+        """A voice into which a tie leads is not passed over."""
+        last = min(self.due) + 1 if self.due else len(self.drums)
+        allowed = self.fields | (1 << last) - (1 << self.voice + 1)
+        if not self.due:
+            allowed |= SILENCE if self.voice < 0 else NEWLINE
+        return table(self.alphabet, 'bar'), allowed
+
+    def end_bar(self, word, bit):
+        self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: METER | TEMPO | KEY}.get(bit, 0)
+        if bit == NEWLINE:
+            self.due, self.ties, self.voice, self.length = self.ties, {}, -1, self.full
+        elif bit == SILENCE:
+            self.silent, self.voice = True, len(self.drums) - 1
+        elif bit == METER:
+            self.full = self.length = METERS[word[3:-1]]
+        elif bit == KEY:
+            self.sharps = KEYS[word[3:-1]][0]
+        elif bit != TEMPO:                      # a cell opens
+            self.silent, self.voice = False, bit.bit_length() - 1
+            self.cell_table = table(self.alphabet, 'cell', 0 if self.drums[self.voice] else self.sharps)
+            self.must = self.due.get(self.voice, 0)
+            self.due = {voice: mask for voice, mask in self.due.items() if voice != self.voice}
+            self.look_ahead()
+            return self.go('event')
+        self.go('bar')
+
+    def event_words(self):
+        """The cell's end, a chord, a rest, a note. Several pitches tied into the bar are taken up by a chord only."""
+        allowed = 0
+        if self.reached and (self.room == 0 if self.length else self.position >= self.reached):
+            allowed = CELL_END
+        if self.room > 0:
+            allowed |= CHORD
+            if not self.must & self.must - 1:
+                allowed |= self.must or self.free
+            rested = self.chord and not self.chord[-1][1]
+            if not (rested or self.must) and self.rests():
+                allowed |= REST
+        return self.cell_table, allowed
+
+    def end_event(self, word, bit):
+        if bit == CELL_END:
+            self.length = self.length or self.position
+            self.position, self.reached, self.sounding, self.chord = 0, 0, (), ()
+            return self.go('bar')
+        self.in_chord, self.pitch, self.chord, self.tied = bit == CHORD, bit if bit < REST else 0, (), 0
+        self.go('member' if self.in_chord else 'length')
+
+    def member_words(self):
+        """Members of a chord go upwards after the first one, and none that is due is passed over."""
+        taken = pitches_of(self.chord)
+        missing = self.must & ~taken
+        allowed = self.free & ~taken & -1 << pitches_of(self.chord[1:]).bit_length()
+        if not self.chord:
+            allowed |= REST
+        elif missing:
+            allowed &= ((missing & -missing) << 1) - 1
+        elif len(self.chord) > 1:
+            allowed |= CHORD_END
+        return self.cell_table, allowed
+
+    def end_member(self, word, bit):
+        if bit == CHORD_END:
             self.in_chord = False
-            if self.alike:
-                self.name, self.pitch, self.slot, self.chord_reach = ']', self.taken, 'length', 0
-            else:
-                self.end_event(self.chord[0][0])
-            return True
-        mask = self.member_mask()
-        if not self.name_note(word) or self.pitch & ~mask:
-            return False
-        if word == 'z':
-            self.alike = False
-        elif self.chord:
-            self.highest = self.pitch.bit_length() - 1
-        return True
+            if not self.alike():
+                return self.move_on(self.chord[0][0])
+            self.pitch, self.chord = pitches_of(self.chord), ()
+        else:
+            self.pitch = bit if bit < REST else 0
+        self.go('length')
 
-    def end_length(self, word):
-        self.units = UNITS_OF.get(word, 0)
-        if self.in_chord and self.alike and not word:
-            self.slot = 'tie'                               # the length may follow the chord
-            return True
-        if word not in self.lengths(self.name == 'z' and not self.in_chord)[1]:
-            return False
-        self.alike = self.alike and not self.in_chord
-        self.slot = 'tie'
-        return True
+    def length_words(self):
+        """In a chord, a member has none if one may follow the bracket. If none follows, all members last an eighth."""
+        allowed = self.lengths if self.pitch or self.in_chord else self.rests()
+        if self.in_chord and self.pitch and self.alike():
+            allowed = EIGHTH_NOTE if self.chord and not allowed & EIGHTH_NOTE else allowed | EIGHTH_NOTE
+        return self.length_table, allowed
 
-    def end_tie(self, tied):
-        if tied:
+    def end_length(self, word, bit):
+        self.units = bit.bit_length() - 1
+        return self.go('tie') if self.may_tie() else self.end_tie('', UNTIED)
+
+    def may_tie(self):
+        """What reaches the barline may be tied. In a first bar whose length is open, a tie settles it, and in a chord
+        it settles that no length follows the bracket."""
+        end = self.position + self.units
+        if not self.pitch or (end != self.length if self.length else end < self.reached):
+            return False
+        return not self.in_chord or ((self.units != EIGHTH or not self.alike() or self.lengths & EIGHTH_NOTE)
+                                     and (self.length or self.units >= max((n for n, _ in self.chord), default=0)))
+
+    def tie_words(self):
+        return table(None, 'tie'), ANY
+
+    def end_tie(self, word, bit):
+        if bit == TIED:
             self.tied |= self.pitch
             self.length = self.length or self.position + self.units
-        if not self.in_chord:
-            self.chord = ((self.units, self.pitch),)
-            self.end_event(self.units)
-            return True
-        self.alike = self.alike and not tied
+            self.look_ahead()
         self.chord += ((self.units, self.pitch),)
-        self.chord_reach = max(self.chord_reach, self.position + self.units)
-        self.taken |= self.pitch
-        self.slot = 'member'
-        return True
+        return self.go('member') if self.in_chord else self.move_on(self.units)
 
-    def end_event(self, advance):
-        """The note, rest or chord is whole: move on by `advance`."""
+    def move_on(self, advance):
+        """The note, rest or chord is whole: the next event comes after `advance`."""
         start, self.position = self.position, self.position + advance
-        lasting = [(start + units, mask) for units, mask in self.chord if units > advance]
-        self.sounding = tuple(note for note in (*self.sounding, *lasting) if note[0] > self.position)
-        self.rested = self.chord == ((advance, 0),)
-        if not self.rested:
-            self.sounds = True
-            self.reached = max(self.reached, start + max(units for units, mask in self.chord if mask))
+        notes = [(start + units, pitch) for units, pitch in self.chord if pitch]
+        if self.sounding or len(self.chord) > 1:
+            self.sounding = tuple(note for note in (*self.sounding, *notes) if note[0] > self.position)
+        if notes:
+            self.reached = max(self.reached, max(notes)[0])
         if self.tied:
             self.ties = {**self.ties, self.voice: self.ties.get(self.voice, 0) | self.tied}
-        self.must, self.slot = 0, 'event'
+        self.must = 0
+        self.look_ahead()
+        self.go('event')
+
+    # What the slots in a cell ask.
+
+    def alike(self):
+        """May one length follow the chord? So it is as long as its members are notes without length and tie."""
+        return not self.tied and all(units == EIGHTH and pitch for units, pitch in self.chord)
+
+    def look_ahead(self):
+        """How far is it from `position` to the bar's end, which is on any grid? Which lengths and pitches are free?"""
+        self.room = (self.length or self.full) - self.position
+        ends = ANY if not self.grid else grid_lengths(self.position % UNITS) | 1 << self.room
+        self.lengths = ends & (2 << self.room) - 2 & self.length_table['']
+        self.free = PITCHES & ~pitches_of(self.sounding) if self.sounding else PITCHES
+
+    def rests(self):
+        """Mask of the lengths that a rest may have: a cell of rests only is none."""
+        return self.lengths if self.reached else self.lengths & ~(1 << self.room)
+
+
+SLOTS = dict.fromkeys('LMQKV', (Reader.header_words, Reader.end_header)) | {
+    'bar': (Reader.bar_words, Reader.end_bar), 'event': (Reader.event_words, Reader.end_event),
+    'member': (Reader.member_words, Reader.end_member), 'length': (Reader.length_words, Reader.end_length),
+    'tie': (Reader.tie_words, Reader.end_tie)}

@@ -4,13 +4,13 @@
     counts = generate(model, tokenizer, tunes, top_p=0.9)
     tunes[0].text
 
-Each row of the cache holds one tune. A row is filled by one forward pass over all that the tune has so far (prefill), then
-grows by a token a step with all the others (decode). A tune that ends leaves its row to the next one. When a context has
-run full, its row is filled again with the tune's header and most recent whole bars. What a row holds depends on no other.
+Each row of the cache holds one tune. One forward pass fills it with all that the tune has so far (prefill); then it
+grows by a token a step with all the others (decode). A tune that ends leaves its row to the next one. When a context is
+full, its row is filled again with the tune's header and latest whole bars. What a row holds depends on no other.
 
-The constraint refuses tokens one by one. To take whatever it lets through would bend the model's distribution bar after bar
-towards what is merely possible; to begin a bar anew whenever the first draw is refused would be exact for that bar (rejection
-sampling) and slow. In between: after REFUSALS of them, the bar of that voice is begun anew.
+The constraint refuses tokens one by one. To take whatever it lets through would bend the model's distribution towards
+what is merely possible; to begin a bar anew at the first refusal would be exact for that bar (rejection sampling) and
+slow. In between: after REFUSALS of one draw, the bar of that voice is begun anew.
 """
 from functools import cache
 
@@ -28,14 +28,13 @@ class Tune:
 
     def __init__(self, tokenizer, seed, reader=None, prompt=''):
         self.tokens = tokenizer.tokens
-        self.generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
-        self.reader = reader and reader.feed(prompt)        # None: no constraint
-        if reader:
-            self.reader.grid = True                         # what is sampled keeps to the grid; a prompt need not
+        state, = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+        self.generator = torch.Generator().manual_seed(int(state >> 1))
+        self.reader = reader and reader.feed(prompt).on_grid()      # None: no constraint. A prompt may be off the grid
         self.ids, self.text = [tokenizer.tune], ''
         self.header_end = 1                                 # number of ids before the first bar
         self.bar_ends = []                                  # number of ids up to the end of each bar
-        self.n_context = 0                                  # ids that the cache holds
+        self.n_context = 0                                  # ids that its row holds; 0: the row has to be filled
         self.ended = self.stuck = False                     # by <|tune|>; because the constraint let no token through
         self.saved = None                                   # (logits (V,), state of the row) at the mark
         for i in tokenizer.encode(prompt):
@@ -44,11 +43,10 @@ class Tune:
         self.mark()
 
     def add(self, i, reader):
-        text = self.tokens[i]
-        self.text += text
+        self.text += self.tokens[i]
         self.ids.append(i)
         self.reader = reader
-        if text.endswith('\n'):
+        if self.tokens[i].endswith('\n'):
             if self.bar_ends or self.text[self.text.rfind('\n', 0, -1) + 1] in '[Z':
                 self.bar_ends.append(len(self.ids))
             else:
@@ -76,133 +74,128 @@ class Tune:
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
         if len(self.ids) < block_size:
             return list(self.ids)
-        room = int(KEPT_SHARE * block_size)
         header = self.ids[:self.header_end] if self.header_end < 3 * block_size // 8 else []
-        room -= len(header)
+        room = int(KEPT_SHARE * block_size) - len(header)
         whole = [n for n in (self.header_end, *self.bar_ends) if 0 < len(self.ids) - n <= room]
         return header + self.ids[whole[0] if whole else -room:]
 
 
-def lay_out(model):
-    """Lay the head out in memory by columns: its products with ten rows take 0.6 of the time. Returns the model."""
-    weight_VC = model.head.weight
-    weight_VC.data = weight_VC.data.t().contiguous().t()
-    return model
-
-
-def append(model, ids, rows):
+def append(model, ids, cache):
     """Append ids, a list of T for each row, to what the rows hold; logits (B, V) of what comes next."""
     idx_BT = torch.tensor(ids, device=model.head.weight.device)
-    # For a few tokens oneDNN's set-up takes longer than the work: for one token in an LSTM of width 512 five times as long.
+    # For a few tokens oneDNN's set-up takes longer than the work: for one in an LSTM of width 512 five times as long.
     with torch.backends.mkldnn.flags(enabled=idx_BT.shape[1] > 16, allow_tf32=None):
-        return model(idx_BT, cache=rows)[0][:, 0]
+        return model(idx_BT, cache=cache)[0][:, 0]
 
 
-def prefill(model, rows, row, tune):
-    """Fill a row of the cache with the tune so far; logits (V,) of what comes next."""
-    ids = tune.context(model.config.block_size)
-    tune.n_context = len(ids)
-    own = model.init_cache(1)
-    logits_1V = append(model, [ids], own)
-    for name, tensor in own.items():
-        row_of(rows, name, row).copy_(row_of(own, name, 0))
-    return logits_1V[0]
+def row_of(cache, name, r):
+    """View of row r in the cache's tensor `name`: positions are (B,), all others (n_layer, B, ...)."""
+    return cache[name].select(0 if name == 'pos' else 1, r)
 
 
-def row_of(rows, name, row):
-    """View of one row of the cache's tensor `name`: positions are (B,), all others (n_layer, B, ...)."""
-    return rows[name].select(0 if name == 'pos' else 1, row)
+class Rows:
+    """Tunes side by side, each with a row of the model's cache and of the logits (B, V) of what comes next."""
 
+    def __init__(self, model, tunes):
+        self.model, self.tunes, self.cache = model, tunes, model.init_cache(len(tunes))
+        self.logits_BV = torch.zeros(len(tunes), model.config.vocab_size, device=model.head.weight.device)
 
-def save_row(rows, row, logits_V, tune):
-    """Keep what brings the row back to where it is now: a GPT's row is cut at its position, an LSTM's state is copied."""
-    tune.saved = logits_V.clone(), {name: row_of(rows, name, row).clone() for name in (['pos'] if 'pos' in rows else rows)}
+    def fill(self, r):
+        """One forward pass over all that the tune has so far."""
+        tune, own = self.tunes[r], self.model.init_cache(1)
+        ids = tune.context(self.model.config.block_size)
+        self.logits_BV[r] = append(self.model, [ids], own)[0]
+        for name in own:
+            row_of(self.cache, name, r).copy_(row_of(own, name, 0))
+        tune.n_context, tune.saved = len(ids), None
 
+    def save(self, r):
+        """Keep what brings row r back to where it is: a GPT's row is cut at its position, an LSTM's state is copied."""
+        names = ['pos'] if 'pos' in self.cache else self.cache
+        self.tunes[r].saved = self.logits_BV[r].clone(), {name: row_of(self.cache, name, r).clone() for name in names}
 
-def restore_row(model, rows, row, tune):
-    """Bring the row back to the tune's mark; logits (V,) there."""
-    if tune.saved is None:                                  # it has been filled since
-        return prefill(model, rows, row, tune)
-    logits_V, state = tune.saved
-    for name, value in state.items():
-        row_of(rows, name, row).copy_(value)
-    return logits_V
+    def restore(self, r):
+        if self.tunes[r].saved is None:                     # it has been filled since
+            return self.fill(r)
+        self.logits_BV[r], state = self.tunes[r].saved
+        for name, value in state.items():
+            row_of(self.cache, name, r).copy_(value)
+
+    def replace(self, tunes):
+        """Go on with `tunes`, one for each row, None where the row is given up."""
+        self.tunes = [tune for tune in tunes if tune]
+        if len(self.tunes) < len(tunes):
+            kept = [r for r, tune in enumerate(tunes) if tune]
+            index = torch.tensor(kept, device=self.logits_BV.device, dtype=torch.long)
+            self.cache = {name: x.index_select(0 if name == 'pos' else 1, index) for name, x in self.cache.items()}
+            self.logits_BV = self.logits_BV[index]
+
+    def grow(self):
+        """Append each tune's latest token to its row, but for new rows and full ones: these are filled next."""
+        for r, tune in enumerate(self.tunes):
+            if tune.n_context >= self.model.config.block_size:
+                tune.n_context = 0
+            if tune.n_context == 0 and 'pos' in self.cache:
+                self.cache['pos'][r] = 0                    # room for the token that it is given nevertheless
+        if any(tune.n_context for tune in self.tunes):
+            self.logits_BV = append(self.model, [tune.ids[-1:] for tune in self.tunes], self.cache)
+            for tune in self.tunes:
+                tune.n_context += tune.n_context > 0
 
 
 @torch.inference_mode()
-def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=64, temperature=1.0, top_p=1.0, top_k=None):
-    """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried' and
-    'refused' by the constraint, unlikely tokens 'forced' by it (some of them dropped again)."""
-    block_size, device = model.config.block_size, model.head.weight.device
-    retries = RETRIES if temperature > 0 and top_k != 1 else 0      # nothing is gained where the same would be drawn again
+def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=64, temperature=1.0, top_p=1.0,
+             top_k=None):
+    """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried'
+    and 'refused' by the constraint, unlikely tokens 'forced' by it (some of them dropped again)."""
+    retries = RETRIES if temperature > 0 and top_k != 1 else 0      # else the same would be drawn again
+    counts = dict.fromkeys(('tokens', 'dropped', 'tried', 'refused', 'forced'), 0)
 
     def done(tune):
         return tune.ended or tune.stuck or len(tune.bar_ends) >= max_bars or len(tune.ids) - 1 >= max_tokens
 
-    counts = dict.fromkeys(('tokens', 'dropped', 'tried', 'refused', 'forced'), 0)
+    options = tokenizer, temperature, top_p, top_k, retries, counts
     waiting = [tune for tune in reversed(tunes) if not done(tune)]
-    live = [waiting.pop() for _ in range(min(batch_size, len(waiting)))]
-    rows = model.init_cache(max(1, len(live)))
-    logits_BV = torch.zeros(len(live), model.config.vocab_size, device=device)
-    fill = list(range(len(live)))
-    while live:
-        for r in fill:
-            live[r].saved = None
-            logits_BV[r] = prefill(model, rows, r, live[r])
-        for r, tune in enumerate(live):
+    rows = Rows(model, [waiting.pop() for _ in range(min(batch_size, len(waiting)))])
+    while rows.tunes:
+        for r, tune in enumerate(rows.tunes):
+            if tune.n_context == 0:
+                rows.fill(r)
             if tune.reader and tune.at_mark():
                 tune.mark()
-                save_row(rows, r, logits_BV[r], tune)
+                rows.save(r)
 
-        drawn = draw(logits_BV, live, tokenizer, temperature, top_p, top_k, retries, counts)
-        anew = [r for r, (i, _, _) in enumerate(drawn) if i is None and live[r].can_go_back(retries)]
+        drawn = draw(rows.logits_BV, rows.tunes, *options)
+        anew = [r for r, (token, _, _) in enumerate(drawn) if token is None and rows.tunes[r].can_go_back(retries)]
         for r in anew:
-            counts['dropped'] += live[r].go_back()
-            logits_BV[r] = restore_row(model, rows, r, live[r])
+            counts['dropped'] += rows.tunes[r].go_back()
+            rows.restore(r)
         if anew:
-            again = draw(logits_BV[anew], [live[r] for r in anew], tokenizer, temperature, top_p, top_k, retries, counts)
-            for r, result in zip(anew, again):
-                drawn[r] = result
-        for tune, (i, reader, likely) in zip(live, drawn):
-            if i is None:
+            for r, second in zip(anew, draw(rows.logits_BV[anew], [rows.tunes[r] for r in anew], *options)):
+                drawn[r] = second
+        for tune, (token, reader, likely) in zip(rows.tunes, drawn):
+            if token is None:
                 tune.stuck = True
-            elif i == tokenizer.tune:
+            elif token == tokenizer.tune:
                 tune.ended = True
             else:
-                tune.add(i, reader)
+                tune.add(token, reader)
                 counts['tokens'] += 1
                 counts['forced'] += not likely
 
         # A finished tune gives its row to a waiting one, or gives it up.
-        keep = [r for r, tune in enumerate(live) if not done(tune)]
-        free = [r for r in range(len(live)) if r not in keep][:len(waiting)]
-        fresh = {r: waiting.pop() for r in free}
-        keep = sorted(keep + free)
-        if len(keep) < len(live):
-            index = torch.tensor(keep, device=device, dtype=torch.long)
-            rows = {name: tensor.index_select(0 if name == 'pos' else 1, index) for name, tensor in rows.items()}
-            logits_BV = logits_BV[index]
-        live = [fresh.get(r, live[r]) for r in keep]
-
-        # New rows and full ones are filled, all others grow.
-        fill = [r for r, tune in enumerate(live) if tune in fresh.values() or tune.n_context >= block_size]
-        if 'pos' in rows and fill:
-            rows['pos'][fill] = 0
-        if len(fill) < len(live):
-            logits_BV = append(model, [tune.ids[-1:] for tune in live], rows)
-            for r, tune in enumerate(live):
-                tune.n_context += r not in fill
+        rows.replace([tune if not done(tune) else waiting.pop() if waiting else None for tune in rows.tunes])
+        rows.grow()
     counts['tokens'] -= counts['dropped']
     return counts
 
 
 def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts):
-    """For each tune (next token or None, reader after it, is it likely?); None where the constraint lets none of the tokens
-    through that were tried.
+    """For each tune (next token or None if the constraint lets none pass, reader after it, is it likely?).
 
     Tokens race: each arrives after an exponential time of rate p. So the first that passes is a draw from the allowed
-    tokens with their probabilities in proportion. In a bar that can be begun anew at most REFUSALS are tried; at its start, or
-    if it has been begun anew `retries` times, all the likely ones, and then the others, outside of top_k and top_p.
+    tokens with their probabilities in proportion. In a bar that can be begun anew at most REFUSALS are tried. At its
+    start, or after `retries` new beginnings, all the likely ones are, and then the others, outside of top_k and top_p.
     """
     logits_BV = logits_BV.float().cpu()
     if temperature > 0:
@@ -210,32 +203,26 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
         candidates = race(logits_BV, tunes, top_p, top_k)
     else:
         candidates = logits_BV.topk(min(FEW, logits_BV.shape[1])).indices.tolist()
-    chosen = []
-    for row, (tune, ids) in enumerate(zip(tunes, candidates)):
+    drawn = []
+    for logits_V, tune, ids in zip(logits_BV, tunes, candidates):
         can_go_back = tune.can_go_back(retries)
-        ids = ids[:REFUSALS] if can_go_back else ids
-        place, reader = first_allowed(tune, ids, tokenizer)
-        likely = place is not None
+        token, reader = first_allowed(tune, ids[:REFUSALS] if can_go_back else ids, tokenizer, counts)
+        likely = token is not None
         if not (likely or can_go_back):
-            counts['refused'] += len(ids)
-            counts['tried'] += len(ids)
-            tried = set(ids)
-            logits_V = logits_BV[row]
             noise_V = torch.ones_like(logits_V).exponential_(generator=tune.generator)
-            order = logits_V - noise_V.log() if temperature > 0 and top_k != 1 else logits_V        # the same race in logs
-            ids = [i for i in order.argsort(descending=True).tolist() if i not in tried]
-            place, reader = first_allowed(tune, ids, tokenizer)
-        counts['tried'] += len(ids) if place is None else place + 1
-        counts['refused'] += len(ids) if place is None else place
-        chosen.append((None if place is None else ids[place], reader, likely))
-    return chosen
+            order = logits_V - noise_V.log() if temperature > 0 and top_k != 1 else logits_V    # the same race in logs
+            tried = set(ids)
+            others = [i for i in order.argsort(descending=True).tolist() if i not in tried]
+            token, reader = first_allowed(tune, others, tokenizer, counts)
+        drawn.append((token, reader, likely))
+    return drawn
 
 
 def race(logits_BV, tunes, top_p, top_k, n=FEW):
-    """For each row the likely tokens in the order in which the race ends; only the winner if no tune has a reader.
+    """For each row the likely tokens in the order in which the race ends.
 
-    Likely are the top k, and of these the most likely ones that hold the share top_p. They are sought among the n most likely,
-    which is faster; rows where these hold too little race again, among eight times as many.
+    Likely are the top k, and of these the most likely ones that hold the share top_p. They are sought among the n most
+    likely, which is faster; rows where these hold too little race again, among eight times as many.
     """
     V = logits_BV.shape[1]
     k = min(top_k or V, V)
@@ -255,12 +242,9 @@ def race(logits_BV, tunes, top_p, top_k, n=FEW):
         if not is_wide:
             noise_N.exponential_(generator=tune.generator)
     score_BN = p_BN / noise_BN
-    if not any(tune.reader for tune in tunes):
-        order = ids_BN.gather(1, score_BN.argmax(dim=1, keepdim=True)).tolist()
-    else:
-        places_BN, n_likely = score_BN.argsort(dim=1, descending=True), (score_BN > 0).sum(dim=1).tolist()
-        order = [ids[:m] for ids, m in zip(ids_BN.gather(1, places_BN).tolist(), n_likely)]
-    rows = [row for row, w in enumerate(wide) if w]
+    places_BN, n_likely = score_BN.argsort(dim=1, descending=True), (score_BN > 0).sum(dim=1).tolist()
+    order = [ids[:m] for ids, m in zip(ids_BN.gather(1, places_BN).tolist(), n_likely)]
+    rows = [row for row, is_wide in enumerate(wide) if is_wide]
     if rows:
         for row, ids in zip(rows, race(logits_BV[rows], [tunes[row] for row in rows], top_p, top_k, 8 * n)):
             order[row] = ids
@@ -268,36 +252,38 @@ def race(logits_BV, tunes, top_p, top_k, n=FEW):
 
 
 def most_likely(p_BV, n):
-    """(p, ids) of the n most likely tokens of each row, in falling order. For few of many, torch.topk takes twice the time."""
+    """(p, ids) of each row's n most likely tokens, in falling order. For few of many, topk takes twice the time."""
     V = p_BV.shape[1]
-    ids_BN = torch.from_numpy(np.argpartition(p_BV.numpy(), V - n)[:, V - n:]) if n < V else torch.arange(V).expand_as(p_BV)
+    ids_BN = torch.arange(V).expand_as(p_BV)
+    if n < V:
+        ids_BN = torch.from_numpy(np.argpartition(p_BV.numpy(), V - n)[:, V - n:])
     p_BN, places_BN = p_BV.gather(1, ids_BN).sort(dim=1, descending=True)
     return p_BN, ids_BN.gather(1, places_BN)
 
 
-def first_allowed(tune, ids, tokenizer):
-    """(place in `ids` of the first token that the tune's reader lets through, reader after it), (None, None) if there is none."""
+def first_allowed(tune, ids, tokenizer, counts):
+    """(the first of `ids` that the tune's reader lets through, reader after it), (None, None) if there is none."""
     if tune.reader is None:
-        return 0, None
-    begins = {}                                 # first character -> may it come next? Most refusals are settled by this
-    for place, i in enumerate(ids):
+        counts['tried'] += 1
+        return ids[0], None
+    for i in ids:
         if i == tokenizer.tune:
-            if tune.reader.can_end:
-                return place, tune.reader
-            continue
-        text = tokenizer.tokens[i]
-        if place > 0 and text[0] not in begins:
-            begins[text[0]] = tune.reader.feed(text[0]) is not None
-        if begins.get(text[0], True):
-            after = tune.reader.feed(text)
-            if after is not None and not (after.ends_line and i in torn_line_ends(tokenizer)):
-                return place, after
+            after = tune.reader if tune.reader.can_end else None
+        else:
+            after = tune.reader.feed(tokenizer.tokens[i])
+            if after and after.ends_line and i in torn_line_ends(tokenizer):
+                after = None
+        counts['tried'] += 1
+        if after:
+            return i, after
+        counts['refused'] += 1
     return None, None
 
 
 @cache
 def torn_line_ends(tokenizer):
-    """Ids of the tokens that end in a barline and never stand before a line's end, because the vocabulary has both in one token.
-    A model has never seen the two apart: where only the line's end can follow, such a token leads astray."""
+    """Ids of the tokens that end in a barline and never stand before a line's end: the vocabulary has both in one.
+    A model has never seen the two apart. Where only the line's end can follow, such a token leads astray."""
     newline = tokenizer.encode('\n')
-    return {i for i, text in enumerate(tokenizer.tokens) if text.endswith('|') and tokenizer.encode(text + '\n') != [i, *newline]}
+    return {i for i, text in enumerate(tokenizer.tokens)
+            if text.endswith('|') and tokenizer.encode(text + '\n') != [i, *newline]}

@@ -13,6 +13,7 @@ import bpe
 import sample
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
+from music.metrics import exact_bars
 from music.midi import read_midi, write_midi
 from music.notation import decode, encode
 from music.tunebook import read_abc
@@ -44,7 +45,9 @@ def world(tmp_path_factory):
         (folder / f'{split}.abc').write_text('\n'.join(texts[split]))
     ids = [i for text in texts['train'] for i in [tokenizer.tune, *tokenizer.encode(text)]]
     np.array(ids, np.uint16).tofile(folder / 'train.bin')
-    (folder / 'meta.json').write_text('{}')
+    splits = {split: {'tunes': len(texts[split]), 'notes': sum(len(decode(text).notes) for text in texts[split])} for split in texts}
+    meta = {'tokenizer': {'hash': tokenizer.hash}, 'splits': splits, 'settings': {'converter': 'builtin'}}
+    (folder / 'meta.json').write_text(json.dumps(meta))
     ids = torch.tensor(ids)
     models = {}
     for arch, cls, config in (('gpt', GPT, GPTConfig(tokenizer.vocab_size, BLOCK, 2, 2, 32)), ('lstm', LSTM, LSTMConfig(tokenizer.vocab_size, BLOCK, 1, 48))):
@@ -60,7 +63,7 @@ def world(tmp_path_factory):
             optimizer.step()
         model.eval()
         torch.save({'config': {'arch': arch, 'model': vars(config), 'train': {'data_dir': str(folder)}}, 'model': model.state_dict(),
-                    'tokenizer': tokenizer.to_json(), 'num_params': model.num_params(), 'val': {'per_note': {'gpt': 1.0, 'lstm': 1.2}[arch]}}, folder / f'{arch}.pt')
+                    'tokenizer': tokenizer.to_json(), 'num_params': model.num_params(), 'meta': meta, 'val': {'per_note': {'gpt': 1.0, 'lstm': 1.2}[arch]}}, folder / f'{arch}.pt')
     return folder, tokenizer, models
 
 
@@ -82,11 +85,12 @@ def tunes_of(world, arch, n=6, constrain=True, prompt='', seed=1, **settings):
 def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(world, arch, monkeypatch):
     """Every logit that a draw sees is that of one naive pass over the tune's context."""
     from sampling import generate as module
-    errors, filled, was_filled_since, original_draw, original_prefill, original_restore = [], {}, set(), module.draw, module.prefill, module.restore_row
+    errors, filled, was_filled_since, original_draw, original_fill, original_restore = [], {}, set(), module.draw, module.Rows.fill, module.Rows.restore
 
-    def prefill(model, rows, row, tune):
+    def fill(rows, r):
+        tune = rows.tunes[r]
         filled[tune] = tune.context(BLOCK), len(tune.ids)
-        return original_prefill(model, rows, row, tune)
+        original_fill(rows, r)
 
     def draw(logits_BV, tunes, *rest):
         for row, tune in enumerate(tunes):
@@ -97,14 +101,14 @@ def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(w
             errors.append(((naive - logits_BV[row]).abs().max() / naive.abs().max()).item())
         return original_draw(logits_BV, tunes, *rest)
 
-    def restore_row(model, rows, row, tune):
-        was_filled_since.add(tune.saved is None)
-        return original_restore(model, rows, row, tune)
+    def restore(rows, r):
+        was_filled_since.add(rows.tunes[r].saved is None)
+        original_restore(rows, r)
 
     folder, tokenizer, models = world
     monkeypatch.setattr(module, 'draw', draw)
-    monkeypatch.setattr(module, 'prefill', prefill)
-    monkeypatch.setattr(module, 'restore_row', restore_row)
+    monkeypatch.setattr(module.Rows, 'fill', fill)
+    monkeypatch.setattr(module.Rows, 'restore', restore)
     monkeypatch.setattr(module, 'REFUSALS', 2)                               # often
     monkeypatch.setattr(Reader, 'can_end', False)                            # long tunes
     tunes, counts = tunes_of(world, arch, n=12, batch_size=5, max_bars=100, max_tokens=300, top_p=0.95, temperature=1.3)
@@ -133,11 +137,11 @@ def test_constrained_tunes_are_readable_and_exact(world, arch, settings):
         if tune.ended:
             assert Reader().feed(text).can_end
         if text.count('\n') > text.count('\nV:') + 4:
-            assert sample.exact_bars(text)[0] == sample.exact_bars(text)[1] > 0
+            assert exact_bars(text)[0] == exact_bars(text)[1] > 0
             music = decode(text)
             assert encode(decode(encode(music))) == encode(music)
         assert len(tune.bar_ends) <= settings.get('max_bars', 12) and len(tune.ids) - 1 <= settings.get('max_tokens', 150)
-    assert counts['tokens'] == sum(len(t.ids) - 1 for t in tunes) 
+    assert counts['tokens'] == sum(len(t.ids) - 1 for t in tunes)
 
 
 def test_an_untrained_model_under_the_constraint_writes_tunes_too(world):
@@ -238,7 +242,7 @@ def test_a_race_does_not_depend_on_who_else_runs():
     assert together == [race(logits[i:i + 1], [racer(i)], 0.9, None)[0] for i in range(6)]
     for top_p, top_k in (0.9, None), (0.9, 20), (1.0, 20), (1.0, None):
         alone = race(logits, [racer(i, reader=None) for i in range(6)], top_p, top_k)
-        assert [ids[:1] for ids in race(logits, [racer(i) for i in range(6)], top_p, top_k)] == alone
+        assert race(logits, [racer(i) for i in range(6)], top_p, top_k) == alone
 
 
 def test_a_full_context_keeps_the_header_and_the_latest_whole_bars(world):
@@ -362,3 +366,88 @@ def test_without_data_the_rest_is_done(run, world, tmp_path):
 def test_no_checkpoint_is_said_so(run, tmp_path):
     result = run(cwd=tmp_path)
     assert result.returncode == 2 and 'train one first' in result.stderr
+
+
+def foreign_tune(rng):
+    """A tune as midi2abc writes it: other ABC, without number and title."""
+    bars = [''.join(rng.choice('GABcde') + '2' for _ in range(3)) + '|' for _ in range(10)]
+    return 'M: 3/4\nL: 1/8\nQ:1/4=120\nK:C % 0 sharps\nV:1\n%%MIDI program 0\n' + '\n'.join(bars) + '\n'
+
+
+@pytest.fixture
+def foreign(world, tmp_path):
+    """Checkpoint and folder of data prepared with --converter=midi2abc: a model that has nearly learned one tune by heart."""
+    rng = random.Random(3)
+    texts = {split: [foreign_tune(rng) for _ in range(n)] for split, n in (('train', 2), ('val', 6), ('test', 6))}
+    tokenizer = bpe.train(texts['train'], vocab_size=60)
+    for split in ('val', 'test'):
+        (tmp_path / f'{split}.abc').write_text('\n'.join(texts[split]))
+    (tmp_path / 'tokenizer.json').write_text(tokenizer.to_json())
+    ids = [i for text in texts['train'] for i in [tokenizer.tune, *tokenizer.encode(text)]]
+    np.array(ids, np.uint16).tofile(tmp_path / 'train.bin')
+    meta = {'tokenizer': {'hash': tokenizer.hash}, 'splits': {split: {'tunes': len(texts[split])} for split in texts}, 'settings': {'converter': 'midi2abc'}}
+    (tmp_path / 'meta.json').write_text(json.dumps(meta))
+    config = LSTMConfig(tokenizer.vocab_size, BLOCK, 1, 48)
+    torch.manual_seed(1)
+    model, ids = LSTM(config), torch.tensor(ids)[None]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
+    for _ in range(120):
+        optimizer.zero_grad()
+        model(ids[:, :-1], ids[:, 1:])[1].backward()
+        optimizer.step()
+    torch.save({'config': {'arch': 'lstm', 'model': vars(config), 'train': {'data_dir': str(tmp_path)}}, 'model': model.state_dict(), 'meta': meta,
+                'tokenizer': tokenizer.to_json(), 'num_params': model.num_params(), 'val': {'per_note': 2.0}}, tmp_path / 'foreign.pt')
+    return tmp_path
+
+
+def test_a_model_of_midi2abc_writes_its_own_texts_without_constraint_and_they_are_measured_where_they_can_be_read(run, foreign):
+    result = run(f'--ckpt={foreign / "foreign.pt"}', '--num_samples=3', '--max_tokens=400', '--out_midi', cwd=foreign)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count('without the constraint') == 1
+    metrics = json.loads((foreign / 'samples' / 'metrics.json').read_text())
+    assert metrics['settings']['constrain'] is False and 'bars_exact' not in metrics['first_draws']
+    assert metrics['first_draws']['readable'] > 0 and metrics['comparison']['notes']['held_out'] == 30 and metrics['copying']['train_tunes'] == 2
+    texts = [(foreign / 'samples' / f'0{i}.abc').read_text() for i in (1, 2, 3)]
+    assert all(text.startswith(f'X:1\nT:Tune {i}\nM: 3/4\nL: 1/8\n') for i, text in enumerate(texts, 1))
+    read = [next(read_abc(text))[1] for text in texts]
+    assert [m['notes'] for m in metrics['tunes']] == [len(music.notes) for music in read if music]
+    assert sum(name.endswith('.mid') for name in os.listdir(foreign / 'samples')) == len(metrics['tunes'])
+
+
+@pytest.mark.parametrize('asked', ['--key=G', '--prompt=K:C'])
+def test_what_needs_our_notation_is_refused_for_a_model_of_midi2abc_in_one_line(run, foreign, asked):
+    result = run(f'--ckpt={foreign / "foreign.pt"}', asked, cwd=foreign)
+    assert result.returncode == 2 and result.stderr.count('\n') == 1 and 'midi2abc' in result.stderr
+
+
+def test_data_other_than_what_the_checkpoint_was_trained_on_are_compared_with_on_demand_only(run, world, tmp_path):
+    checkpoint = torch.load(world[0] / 'gpt.pt', weights_only=True)
+    checkpoint['meta']['splits']['train']['tunes'] += 1                     # the folder was prepared anew since
+    torch.save(checkpoint, tmp_path / 'old.pt')
+    arguments = f'--ckpt={tmp_path / "old.pt"}', '--num_samples=2', '--max_bars=12', '--statistics_only'
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 0 and 'no longer holds' in result.stdout and 'copies' in result.stdout
+    assert not {'comparison', 'copying'} & set(json.loads((tmp_path / 'samples' / 'metrics.json').read_text()))
+    named = run(*arguments, f'--data_dir={world[0]}')
+    assert named.returncode == 0 and 'is not what the checkpoint was trained on' in named.stdout
+    assert {'comparison', 'copying'} <= set(json.loads((tmp_path / 'samples' / 'metrics.json').read_text()))
+    same = run(f'--ckpt={world[0] / "gpt.pt"}', *arguments[1:], f'--data_dir={world[0]}')
+    assert same.returncode == 0 and 'trained on' not in same.stdout
+
+
+def test_losses_on_other_validation_tunes_do_not_compete_for_the_best_checkpoint(world, tmp_path, monkeypatch, capsys):
+    checkpoint = torch.load(world[0] / 'gpt.pt', weights_only=True)
+    for name, loss, notes, written in (('a', 1.2, 100, 50), ('b', 1.1, 100, 100), ('other', 0.5, 90, 60)):
+        checkpoint['val'], checkpoint['meta']['splits']['val'] = {'per_note': loss}, {'tunes': 3, 'notes': notes, 'tokens': int(10 * loss)}
+        (tmp_path / 'out' / name).mkdir(parents=True)
+        torch.save(checkpoint, tmp_path / 'out' / name / 'best.pt')
+        os.utime(tmp_path / 'out' / name / 'best.pt', (written, written))
+    monkeypatch.chdir(tmp_path)
+    assert sample.best_checkpoint() == 'out/b/best.pt'
+    said = capsys.readouterr().out
+    assert said.count('\n') == 1 and 'out/b/best.pt' in said and 'left out: 1\n' in said
+    os.utime('out/other/best.pt', (200, 200))
+    assert sample.best_checkpoint() == 'out/other/best.pt'
+    os.remove('out/other/best.pt')
+    capsys.readouterr()
+    assert sample.best_checkpoint() == 'out/b/best.pt' and capsys.readouterr().out == ''

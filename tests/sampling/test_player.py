@@ -11,13 +11,14 @@ import time
 import numpy as np
 import pytest
 
+from conftest import miss, need
 from music.metrics import statistics
 from music.midi import read_midi, write_midi
 from music.notation import decode, encode
 from music.notes import Music, Voice
 from sampling.page import draw_roll, page
 
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))), None)
+CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
 TEXTS = ["""L:1/8
 M:3/4
 Q:1/4=120
@@ -43,7 +44,7 @@ def html(tmp_path_factory):
         tunes.append({'music': music, 'text': text, 'abc': f'X:1\n% <tune> {i} </script>\n', 'midi': (folder / 'x.mid').read_bytes(),
                       'statistics': statistics(music), 'prompt_bars': i, 'file': f'0{i + 1}'})
     path = folder / 'index.html'
-    path.write_text(page(tunes, 'Two tunes', 'about', 'footer'), encoding='utf-8')
+    path.write_text(page(tunes, 'about', {'ckpt': 'out/gpt/best.pt', 'settings': {'seed': 1}, 'redrawn': {'mostly silent': 2}}), encoding='utf-8')
     return path
 
 
@@ -67,7 +68,7 @@ class Browser:
     def __init__(self, width=1200, height=1000, dark=False, scale=1):
         to_read, self.to = os.pipe()
         self.read, to_write = os.pipe()
-        command = (f'exec 3<&{to_read} 4>&{to_write}; exec {CHROMIUM} --headless --no-sandbox --disable-gpu --no-first-run --mute-audio '
+        command = (f'exec 3<&{to_read} 4>&{to_write}; exec {need(*CHROMIUM)} --headless --no-sandbox --disable-gpu --no-first-run --mute-audio '
                    '--remote-debugging-pipe --user-data-dir="$0"')
         self.folder = subprocess.check_output(['mktemp', '-d'], text=True).strip()
         self.process = subprocess.Popen(['bash', '-c', command, self.folder], pass_fds=(to_read, to_write), stderr=subprocess.DEVNULL)
@@ -144,12 +145,10 @@ class Browser:
 
 @pytest.fixture(scope='module')
 def browser(html):
-    if CHROMIUM is None:
-        pytest.skip('Chromium is not installed')
     try:
         browser = Browser()
     except (RuntimeError, TimeoutError) as e:
-        pytest.skip(f'Chromium does not start here: {e}')
+        miss(f'Chromium does not start here: {e}')
     browser.open(html)
     yield browser
     browser.close()
@@ -225,8 +224,6 @@ def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
 
 
 def test_page_fits_a_phone(html):
-    if CHROMIUM is None:
-        pytest.skip('Chromium is not installed')
     phone = Browser(width=390, height=844)
     try:
         phone.open(html)

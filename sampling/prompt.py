@@ -1,0 +1,48 @@
+"""How tunes begin: with a prompt, whatever its form, or with what is asked for in the header."""
+
+from configurator import fail
+from music.midi import read_midi
+from music.notation import encode
+from music.notes import KEYS
+from music.quantise import MidiError
+from music.tunebook import read_abc
+from sampling.constrain import METERS, VOICES, Reader
+
+
+def prompt_text(s):
+    """The prompt in the notation, '' without one."""
+    name, text = 'the prompt', (s.prompt or '').replace('\\n', '\n').lstrip()
+    if s.prompt and s.prompt.lower().endswith(('.abc', '.mid', '.midi')):
+        name = s.prompt
+        try:
+            with open(name, 'rb') as f:
+                data = f.read()
+            is_abc = name.lower().endswith('.abc')
+            text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
+        except (OSError, MidiError) as e:
+            fail(f'--prompt={name}: {e}')
+    if Reader().feed(text) is None:                         # not our notation: any other ABC
+        music = next((music for _, music, _ in read_abc(text) if music and len(music.notes)), None)
+        if music is None:
+            reasons = [reason for _, _, reason in read_abc(text) if reason]
+            fail(f'{name} is no music: {reasons[-1] if reasons else "no tune in it"}')
+        text = encode(music)
+    lines = text.splitlines(keepends=True)
+    n_header = sum(not line.startswith(('[', 'Z')) for line in lines)
+    return text if s.prompt_bars is None else ''.join(lines[:n_header + s.prompt_bars])
+
+
+def start_reader(s, tokenizer, prompt):
+    """Reader of a tune with the header that is asked for, in the characters that the vocabulary has."""
+    programs, alphabet = s.programs or [], {token for token in tokenizer.tokens if len(token) == 1}
+    rows = [('meter', s.meter, METERS, 'such as 4/4, 3/4, 6/8'), ('key', s.key, KEYS, ' '.join(KEYS)),
+            ('tempo', s.tempo, range(1, 10000), '1 to 9999 quarters a minute'), ('prompt', prompt, [prompt], ''),
+            *(('programs', p, [voice.removeprefix('program=') for voice in VOICES], '0-127, drums') for p in programs)]
+    for name, value, known, what in rows:
+        if value is not None and value not in known:
+            fail(f'--{name}={value}: not in the notation, which has {what}')
+        missing = ' '.join(sorted(set(str(value or '')) - alphabet))
+        if missing:
+            fail(f'--{name}: the vocabulary of this checkpoint cannot write it, its training data hold no {missing}')
+    voices = [f'program={p}' if p.isdigit() else p for p in programs]
+    return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices, alphabet)
