@@ -1,14 +1,16 @@
-"""The GPT of the study: a decoder-only transformer over tune tokens, and the next-token loss that both architectures share.
+"""The GPT: a decoder-only transformer over tune tokens, and the next-token loss that both architectures share.
 
     model = GPT(GPTConfig(vocab_size=5000, n_layer=2, n_head=4, n_embd=128))
     logits_BTV, _ = model(idx_BT)                       # idx: int64 token ids, T <= block_size
     _, loss = model(idx_BT, targets_BT)                 # mean cross-entropy in nats; the logits are never held whole
     cache = model.init_cache(batch=10)
-    logits_B1V, _ = model(idx_BT, cache=cache)          # appends idx to the cache: T may be 1; what comes after the last token
+    logits_B1V, _ = model(idx_BT, cache=cache)          # appends idx to the cache (T may be 1): what comes next
 
-Pre-LN blocks, learned positions, GELU, an untied head with bias; qkv without bias, all else with (the original study's
-shape, so that parameter counts are the same). Letters in names are axes: B batch, T time, C width (n_embd), H heads,
-D = C / H, V vocabulary, S cache positions, N = B * T.
+Pre-LN blocks, learned positions, GELU, an untied head with bias; qkv without bias, all else with: the shape of the
+original study, so that parameter counts are the same. Three fields of the config bring attention up to date.
+
+Letters in names are axes: B batch, T time, C width (n_embd), H heads, D = C / H, V vocabulary, S cache positions,
+N = B * T.
 """
 import math
 from dataclasses import dataclass
@@ -26,30 +28,70 @@ class GPTConfig:
     n_head: int = 6
     n_embd: int = 288           # width, a multiple of n_head
     dropout: float = 0.0
+    positions: str = 'learned'  # learned | rotary
+    key_offset: bool = False    # half of each key is that of the token before
+    qk_norm: bool = False       # queries and keys of unit mean square, and one learned gain a layer
 
 
 class Attention(nn.Module):
     def __init__(self, config):
         super().__init__()
-        if config.n_embd % config.n_head:
-            raise ValueError(f'n_embd {config.n_embd} is no multiple of n_head {config.n_head}')
-        self.n_head, self.dropout = config.n_head, config.dropout
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
-        self.proj = nn.Linear(config.n_embd, config.n_embd)
+        C, H, half = config.n_embd, config.n_head, config.n_embd // config.n_head // 2
+        if C % H:
+            raise ValueError(f'n_embd {C} is no multiple of n_head {H}')
+        if config.positions not in ('learned', 'rotary'):
+            raise ValueError(f"positions {config.positions!r} is neither 'learned' nor 'rotary'")
+        if C // H % 2 and (config.positions == 'rotary' or config.key_offset):
+            raise ValueError(f'n_embd / n_head is {C // H}: rotary positions and key_offset need an even number')
+        self.n_head, self.dropout, self.key_offset = H, config.dropout, config.key_offset
+        self.qkv = nn.Linear(C, 3 * C, bias=False)
+        self.proj = nn.Linear(C, C)
+        self.gain = nn.Parameter(torch.ones(())) if config.qk_norm else None
+        angles_SD = torch.arange(config.block_size)[:, None] * 10_000.0 ** (-torch.arange(half) / half)
+        self.register_buffer('angles_SD', angles_SD if config.positions == 'rotary' else None, persistent=False)
 
     def forward(self, x_BTC, layer_cache=None):
         B, T, C = x_BTC.shape
-        qkv = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head)
-        q, k, v = qkv.unbind(2)             # each (B, T, H, D)
+        q, k, v = self.qkv(x_BTC).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)        # each (B, T, H, D)
         if layer_cache is None:
-            attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.device.type == 'cpu' else flash_attention
-            y_BHTD = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.dropout if self.training else 0.0)
+            q, k = self.tune(q, k, torch.zeros_like(k[:, :1]), slice(T))
+            attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.is_cpu else flash_attention
+            y_BHTD = attend(*(x.transpose(1, 2) for x in (q, k, v)), self.dropout if self.training else 0.0)
         else:
-            kv, rows_B1, positions_BT, mask_B1TS = layer_cache      # kv: (B, 2, H, block_size, D)
-            kv[rows_B1, :, :, positions_BT] = qkv[:, :, 1:].to(kv.dtype)
-            k_BHSD, v_BHSD = kv[:, :, :, :mask_B1TS.shape[3]].unbind(1)
-            y_BHTD = F.scaled_dot_product_attention(q.transpose(1, 2).to(kv.dtype), k_BHSD, v_BHSD, attn_mask=mask_B1TS)
+            kv, rows_B1, positions_BT, mask_B1TS = layer_cache      # kv: (B, 2 or 3, H, block_size, D)
+            before = None
+            if self.key_offset:             # the next token asks for the key as it was made: it has a place of its own
+                first_B1 = positions_BT[:, :1]
+                before = kv[rows_B1, 2, :, first_B1 - 1].to(k.dtype) * (first_B1 > 0)[:, :, None, None]
+                kv[rows_B1, 2, :, positions_BT] = k.to(kv.dtype)
+            q, k = self.tune(q, k, before, positions_BT)
+            kv[rows_B1, :2, :, positions_BT] = torch.stack([k, v], 2).to(kv.dtype)
+            k_BHSD, v_BHSD = kv[:, :2, :, :mask_B1TS.shape[3]].unbind(1)
+            q_BHTD = q.transpose(1, 2).to(kv.dtype)
+            y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask_B1TS)
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, C))
+
+    def tune(self, q_BTHD, k_BTHD, before_B1HD, positions):
+        """Queries and keys as they meet: shifted, normed, turned. `before_B1HD`: the key before the first."""
+        dtype = q_BTHD.dtype
+        if self.key_offset:
+            # "What came after this before?" takes two layers: one to know the token before, one to look it up. A key
+            # that has half of its channels from the token before tells both, and one layer can copy.
+            before_BTHD = torch.cat([before_B1HD, k_BTHD[:, :-1]], 1)
+            k_BTHD = torch.cat([k_BTHD.chunk(2, 3)[0], before_BTHD.chunk(2, 3)[1]], 3)
+        if self.gain is not None:           # no logit can run away: no cliff above the best learning rate
+            q_BTHD, k_BTHD = (F.rms_norm(x.float(), x.shape[3:]) for x in (q_BTHD, k_BTHD))
+            q_BTHD = q_BTHD * self.gain
+        if self.angles_SD is not None:
+            q_BTHD, k_BTHD = (rotated(x, self.angles_SD[positions]) for x in (q_BTHD, k_BTHD))
+        return q_BTHD.to(dtype), k_BTHD.to(dtype)
+
+
+def rotated(x_BTHD, angles_TD):
+    """Channels i and i + D/2 turned as a pair, by an angle that grows with the position (RoPE, Su et al. 2021)."""
+    cos, sin = angles_TD.cos().unsqueeze(-2), angles_TD.sin().unsqueeze(-2)
+    a, b = x_BTHD.float().chunk(2, 3)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], 3)
 
 
 def flash_attention(q_BHTD, k_BHTD, v_BHTD, dropout):
@@ -59,7 +101,7 @@ def flash_attention(q_BHTD, k_BHTD, v_BHTD, dropout):
 def attention_in_blocks(q_BHTD, k_BHTD, v_BHTD, dropout, n_blocks=2):
     """Causal attention written out, for compiled CPU code: a block of queries meets only the keys up to its end.
 
-    torch's flash kernel for CPUs has a slow backward pass; compiled, this takes 0.57 of its time at 4 heads of 32 and T = 256.
+    torch's flash kernel for CPUs has a slow backward pass: this takes 0.57 of its time (4 heads of 32, T = 256).
     """
     T = q_BHTD.shape[2]
     size, out = -(-T // n_blocks), []
@@ -92,7 +134,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.positions == 'learned' else None
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
@@ -104,13 +146,14 @@ class GPT(nn.Module):
         """Draw all weights from torch's generator. Biases are 0 and LayerNorms the identity in both kinds.
 
         'gpt2': every matrix N(0, 0.02), the two projections back to the residual stream N(0, 0.02 / sqrt(2 n_layer)).
-        'width': hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any width (0.02 is
-        1 / sqrt(2500): far too small for a width of 32), their projections again 1 / sqrt(2 n_layer) of that; token embeddings
-        N(0, 1) and positions N(0, 0.3), which hold their own in that residual stream; a head N(0, 1 / fan_in): first logits near 0.
+        'width': hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any width (0.02
+        is 1 / sqrt(2500): far too small for a width of 32), their projections again 1 / sqrt(2 n_layer) of that; token
+        embeddings N(0, 1) and positions N(0, 0.3), which hold their own in that residual stream; a head
+        N(0, 1 / fan_in): first logits near 0.
         """
         for name, p in self.named_parameters():
-            if p.ndim == 1:
-                nn.init.constant_(p, 1.0 if 'ln_' in name and name.endswith('weight') else 0.0)
+            if p.ndim < 2:
+                nn.init.constant_(p, 0.0 if name.endswith('bias') else 1.0)
                 continue
             std = 0.02
             if kind == 'width':
@@ -118,10 +161,10 @@ class GPT(nn.Module):
             nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer) if 'proj' in name else std)
 
     def forward(self, idx_BT, targets_BT=None, cache=None, reduction='mean'):
-        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats; reduction='none': losses (B, T), no gradient).
+        """-> (logits (B, T, V), None), or with targets (None, mean loss in nats).
 
-        With a cache, idx is appended to what each row holds, and the logits are those of the last position only, (B, 1, V). Raises
-        ValueError where that exceeds block_size.
+        reduction='none': losses (B, T), without gradient. With a cache, idx is appended to what each row holds, and the
+        logits are those of the last position only, (B, 1, V). Raises ValueError where that exceeds block_size.
         """
         B, T = idx_BT.shape
         longest = T if cache is None else T + int(cache['pos'].max())
@@ -129,39 +172,47 @@ class GPT(nn.Module):
             raise ValueError(f'{longest} tokens do not fit into a context of {self.config.block_size}')
         positions_S = torch.arange(longest, device=idx_BT.device)
         if cache is None:
-            x_BTC = self.dropout(self.wte(idx_BT) + self.wpe(positions_S))
+            x_BTC = self.dropout(self.embed(idx_BT, positions_S))
             for block in self.blocks:
                 x_BTC = block(x_BTC)
             return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
         positions_BT = cache['pos'][:, None] + positions_S[:T]
         mask_B1TS = cache['kv'].new_zeros(()).masked_fill(positions_S > positions_BT[:, None, :, None], -math.inf)
         rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
-        x_BTC = self.wte(idx_BT) + self.wpe(positions_BT)
+        x_BTC = self.embed(idx_BT, positions_BT)
         for i, block in enumerate(self.blocks):
             x_BTC = block(x_BTC, (cache['kv'][i], rows_B1, positions_BT, mask_B1TS))
         cache['pos'] += T
         return self.head(self.ln_f(x_BTC[:, -1:])), None
 
-    def init_cache(self, batch):
-        """Empty cache: `kv` (n_layer, B, 2, H, block_size, D), keys and values, and `pos` (B,), the tokens that each row holds.
+    def embed(self, idx_BT, positions):
+        return self.wte(idx_BT) if self.wpe is None else self.wte(idx_BT) + self.wpe(positions)
 
-        A row is cut back to its first n tokens by `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
+    def init_cache(self, batch):
+        """Empty cache: `kv` (n_layer, B, 2, H, block_size, D), keys and values, and `pos` (B,), the tokens of each row.
+
+        With key_offset, `kv` has a third entry, the keys before they are shifted. A row is cut back to its first n
+        tokens by `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
         """
         c, like = self.config, self.wte.weight
-        return {'kv': like.new_zeros(c.n_layer, batch, 2, c.n_head, c.block_size, c.n_embd // c.n_head),
+        return {'kv': like.new_zeros(c.n_layer, batch, 2 + c.key_offset, c.n_head, c.block_size, c.n_embd // c.n_head),
                 'pos': torch.zeros(batch, dtype=torch.long, device=like.device)}
 
     def num_params(self):
         """{'total', 'embedding', 'position', 'head', 'non_embedding'}; the last four sum to the first."""
         c = self.config
-        blocks = c.n_layer * (12 * c.n_embd ** 2 + 10 * c.n_embd)
-        groups = {'embedding': c.vocab_size * c.n_embd, 'position': c.block_size * c.n_embd,
+        blocks = c.n_layer * (12 * c.n_embd ** 2 + 10 * c.n_embd + c.qk_norm)
+        groups = {'embedding': c.vocab_size * c.n_embd,
+                  'position': c.block_size * c.n_embd if c.positions == 'learned' else 0,
                   'head': c.vocab_size * (c.n_embd + 1), 'non_embedding': blocks + 2 * c.n_embd}
         return checked_sum(self, groups)
 
     def flops_per_token(self):
-        """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward), and attention's two products,
-        of which causality needs half: 6 * n_layer * block_size * n_embd (Kaplan et al. 2020, table 1; PaLM, appendix B)."""
+        """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward), and attention's two.
+
+        Causality needs half of attention's: 6 * n_layer * block_size * n_embd (Kaplan et al. 2020, table 1; PaLM,
+        appendix B).
+        """
         c = self.config
         matmul = c.n_layer * 12 * c.n_embd ** 2 + c.vocab_size * c.n_embd
         return 6 * matmul + 6 * c.n_layer * c.block_size * c.n_embd
@@ -179,8 +230,9 @@ def checked_sum(model, groups):
     return {'total': total, **groups}
 
 
-# The head. The logits of a 5,000-token vocabulary are the largest tensor of a small model by far: 4,096 tokens of them are
-# 82 MB in fp32, several times over in the backward pass. So loss and gradients are made chunk by chunk in the forward pass.
+# The head. The logits of a 5,000-token vocabulary are the largest tensor of a small model by far: 4,096 tokens of them
+# are 82 MB in fp32, several times over in the backward pass. So loss and gradients are made chunk by chunk in the
+# forward pass.
 CHUNK_LOGITS = {'cpu': 2 ** 22, 'cuda': 2 ** 26}        # logits in a chunk: on a CPU about what its caches hold
 
 
@@ -214,9 +266,9 @@ def token_losses(x_NC, weight_VC, bias_V, targets_N):
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of the cross-entropies of linear(x, weight, bias), in nats (float32 scalar).
 
-    d loss / d logits = softmax - one_hot needs nothing of the backward pass but a scalar, so it is made, used and forgotten in
-    the forward pass. Being free of the loss scale, it cannot underflow in fp16. torch's own linear_cross_entropy (2.13) is
-    built alike, but rounds the loss to bf16 under autocast and leaves compiled code.
+    d loss / d logits = softmax - one_hot needs nothing of the backward pass but a scalar, so it is made, used and
+    forgotten in the forward pass. Being free of the loss scale, it cannot underflow in fp16. torch's own
+    linear_cross_entropy (2.13) is built alike, but rounds the loss to bf16 under autocast and leaves compiled code.
     """
     @staticmethod
     def forward(ctx, x_NC, weight_VC, bias_V, targets_N):

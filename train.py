@@ -51,6 +51,9 @@ class Settings:
     hidden_size: int = 256                  # lstm
     block_size: int = 256                   # context, tokens
     dropout: float = 0.0
+    positions: str = 'learned'              # gpt: learned | rotary; this and the next two: see config/modern.py
+    key_offset: bool = False                # gpt
+    qk_norm: bool = False                   # gpt
     init: str = 'width'                     # width | gpt2, see init_weights in model.py and lstm.py
     # budget
     max_tokens: int = 100_000_000           # training tokens, at most `epochs` passes over the data

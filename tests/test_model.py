@@ -1,4 +1,5 @@
 """model.py and lstm.py: sizes, causality, the chunked loss, the caches."""
+import itertools
 import os
 import runpy
 
@@ -16,6 +17,18 @@ ORIGINAL = {        # total and non-embedding parameters of the original study, 
     'gpt_micro': (1_713_800, 396_032), 'gpt_tiny': (3_307_400, 1_333_248), 'gpt_small': (8_948_552, 5_989_824),
     'gpt_medium': (30_463_880, 25_207_808), 'gpt_large': (92_909_960, 85_028_352), 'rnn_tiny': (7_226_248, 2_101_248),
     'rnn_small': (21_824_392, 12_859_392), 'rnn_medium': (53_138_312, 37_773_312), 'rnn_large': (72_024_968, 56_659_968)}
+
+
+ATTENTION = [dict(zip(('positions', 'key_offset', 'qk_norm'), values))
+             for values in itertools.product(('learned', 'rotary'), (False, True), (False, True))]
+KINDS = [('lstm', {}), *(('gpt', attention) for attention in ATTENTION)]      # every architecture, and every kind of attention
+
+
+def spread(model):
+    """Weights far from the small ones of a fresh model, so that attention looks at some positions more than at others."""
+    for p in model.parameters():
+        p.data += 0.3 * torch.randn_like(p)
+    return model
 
 
 def small(arch, **changes):
@@ -38,9 +51,19 @@ def test_configs_have_the_original_parameter_counts(name):
     assert sum(v for k, v in counts.items() if k != 'total') == counts['total'] == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
-def test_a_later_token_changes_no_earlier_logit(arch):
-    model = small(arch)
+@pytest.mark.parametrize('arch,attention', KINDS)
+def test_parameters_are_counted_in_every_kind(arch, attention):
+    counts = small(arch, **attention).num_params()
+    assert sum(v for k, v in counts.items() if k != 'total') == counts['total']
+    if arch == 'gpt':
+        assert counts['position'] == (16 * 16 if attention['positions'] == 'learned' else 0)
+        plain = small('gpt').num_params()['non_embedding']
+        assert counts['non_embedding'] == plain + 2 * attention['qk_norm']       # a gain a layer
+
+
+@pytest.mark.parametrize('arch,attention', KINDS)
+def test_a_later_token_changes_no_earlier_logit(arch, attention):
+    model = spread(small(arch, **attention))
     idx = torch.randint(0, 50, (3, 16))
     before, _ = model(idx)
     for t in (1, 7, 15):
@@ -49,6 +72,32 @@ def test_a_later_token_changes_no_earlier_logit(arch):
         after, _ = model(changed)
         assert torch.equal(before[:, :t], after[:, :t])
         assert not torch.equal(before[:, t], after[:, t])
+
+
+def test_half_of_a_key_is_that_of_the_token_before():
+    model = small('gpt', n_layer=1, n_head=1, vocab_size=16, key_offset=True)
+    seen, attention = {}, model.blocks[0].attn
+    attention.tune = lambda *args, tune=attention.tune: seen.setdefault('qk', tune(*args))
+    model(torch.arange(16)[None])
+    q, k = seen['qk']
+    raw = attention.qkv(model.blocks[0].ln_1(model.wte(torch.arange(16)[None]) + model.wpe.weight)).chunk(3, 2)[1]
+    assert torch.equal(k[0, :, 0, :8], raw[0, :, :8]) and torch.equal(k[0, 1:, 0, 8:], raw[0, :-1, 8:])
+    assert not k[0, 0, 0, 8:].any()
+
+
+def test_rotary_attention_knows_only_the_distance():
+    q, k = torch.randn(2, 1, 16, 1, 8)
+    attention = small('gpt', n_head=1, n_embd=8, positions='rotary').blocks[0].attn
+    scores = [torch.einsum('td,sd->ts', *(x[0, :, 0] for x in attention.tune(q[:, :4], k[:, :4], None, slice(a, a + 4))))
+              for a in (0, 12)]
+    torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('changes', [{'positions': 'sine'}, {'n_embd': 6, 'n_head': 2, 'key_offset': True},
+                                     {'n_embd': 6, 'n_head': 2, 'positions': 'rotary'}])
+def test_attention_that_cannot_be_is_refused(changes):
+    with pytest.raises(ValueError, match='positions'):
+        small('gpt', **changes)
 
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
@@ -95,10 +144,10 @@ def test_fp16_gradients_of_the_head_do_not_underflow():
     torch.testing.assert_close(gradient(torch.float16), gradient(torch.float32), rtol=2e-2, atol=2e-9)
 
 
-@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+@pytest.mark.parametrize('arch,attention', KINDS)
 @pytest.mark.parametrize('pieces', [(16,), (1,) * 16, (5, 1, 7, 3)])
-def test_cached_logits_equal_those_of_the_whole_sequence(arch, pieces):
-    model = small(arch)
+def test_cached_logits_equal_those_of_the_whole_sequence(arch, attention, pieces):
+    model = spread(small(arch, **attention))
     idx = torch.randint(0, 50, (3, 16))
     cache = model.init_cache(3)
     logits = torch.cat([model(piece, cache=cache)[0] for piece in idx.split(pieces, dim=1)], dim=1)
@@ -106,8 +155,9 @@ def test_cached_logits_equal_those_of_the_whole_sequence(arch, pieces):
     torch.testing.assert_close(logits, model(idx)[0][:, last], rtol=1e-4, atol=1e-5)
 
 
-def test_rows_of_a_cache_may_stand_at_different_positions():
-    model = small('gpt')
+@pytest.mark.parametrize('attention', ATTENTION)
+def test_rows_of_a_cache_may_stand_at_different_positions(attention):
+    model = spread(small('gpt', **attention))
     idx = torch.randint(0, 50, (2, 9))
     cache = model.init_cache(2)
     model(idx, cache=cache)
