@@ -129,32 +129,47 @@ def build_model(arch, values):
         fail(str(e))
 
 
+def recalled(x_BT, y_BT):
+    """Which targets a model could look up (B, T): the pair of input and target has stood in the window before."""
+    pair_BT = x_BT * (int(y_BT.max()) + 1) + y_BT
+    pair_BT, order_BT = pair_BT.sort(dim=1, stable=True)
+    again_BT = torch.zeros_like(pair_BT, dtype=torch.bool)
+    return again_BT.scatter(1, order_BT[:, 1:], pair_BT[:, 1:] == pair_BT[:, :-1])
+
+
 @torch.no_grad()
 def evaluate(model, ids, sizes, run):
-    """Loss over a whole split, in nats: {'loss' per token, 'se', 'perplexity', 'per_note', 'per_char'}.
+    """Loss over a whole split, in nats: {'loss' per token, 'se', 'perplexity', 'per_note', 'per_char'}, and {'share',
+    'loss' per token} of the targets that are 'recalled' and of the 'rest'.
 
     Read in windows of block_size, none overlapping, shared by the ranks; se is the standard error of the loss with
     windows as the sampling unit. `sizes`: the split's entry in meta.json (notes, characters).
     """
     block_size = model.config.block_size
     n = -(-(len(ids) - 1) // block_size)
-    nats, counts = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    nats_NK, counts_NK = torch.zeros(2, n, 2, dtype=torch.float64)      # of each window: recalled targets, the rest
     mine = np.arange(run.rank, n, run.world)
     model.eval()
     for i in range(0, len(mine), run.micro_batch_size):
         windows = mine[i:i + run.micro_batch_size]
         x, y = batch(ids, windows, block_size, run.device)
         with run.autocast():
-            losses = model(x, y.clamp(min=0), reduction='none')[1]
-        nats[windows] = losses.double().mul(y >= 0).sum(1).cpu()
-        counts[windows] = (y >= 0).double().sum(1).cpu()
+            losses = model(x, y.clamp(min=0), reduction='none')[1].double()
+        again = recalled(x, y)
+        for k, chosen in enumerate((again, ~again)):
+            chosen &= y >= 0                                            # behind the end of the split there is no target
+            nats_NK[windows, k] = (losses * chosen).sum(1).cpu()
+            counts_NK[windows, k] = chosen.double().sum(1).cpu()
     model.train()
-    nats, counts = run.sum(nats), run.sum(counts)
-    total, tokens = float(nats.sum()), float(counts.sum())
+    nats_NK, counts_NK = run.sum(nats_NK), run.sum(counts_NK)
+    total, tokens = float(nats_NK.sum()), float(counts_NK.sum())
     loss = total / tokens
-    residuals = float((nats - loss * counts).square().sum())
+    residuals = float((nats_NK.sum(1) - loss * counts_NK.sum(1)).square().sum())
+    parts = [{'share': count / tokens, 'loss': nats / count if count else 0.0}
+             for nats, count in zip(nats_NK.sum(0).tolist(), counts_NK.sum(0).tolist())]
     return {'loss': loss, 'se': math.sqrt(residuals * n / max(1, n - 1)) / tokens, 'perplexity': math.exp(loss),
-            'per_note': total / sizes['notes'], 'per_char': total / sizes['characters']}
+            'per_note': total / sizes['notes'], 'per_char': total / sizes['characters'],
+            'recalled': parts[0], 'rest': parts[1]}
 
 
 def train(s, meta, run):

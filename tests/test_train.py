@@ -160,6 +160,34 @@ def test_evaluation_is_the_whole_split_and_leaves_training_alone(arch, monkeypat
             assert often['val']['per_note'] == pytest.approx(nats / (len(ids) // 2), rel=1e-6)
 
 
+def test_recalled_targets_are_those_whose_pair_stood_in_the_window_before():
+    rng = np.random.default_rng(0)
+    x, y = torch.from_numpy(rng.integers(0, 5, (2, 7, 20)))
+    expected = [[(a, b) in list(zip(xs, ys))[:t] for t, (a, b) in enumerate(zip(xs, ys))] for xs, ys in zip(x.tolist(), y.tolist())]
+    assert train.recalled(x, y).tolist() == expected
+
+
+def test_the_loss_is_split_in_recalled_targets_and_the_rest(monkeypatch, data, tmp_path, capsys):
+    checkpoint = run(monkeypatch, data, tmp_path / 'a')
+    val, model = checkpoint['val'], GPT(GPTConfig(**checkpoint['config']['model'])).eval()
+    model.load_state_dict(checkpoint['model'])
+    ids = np.fromfile(os.path.join(data, 'val.bin'), dtype=np.uint16).astype(np.int64)
+    sums = {True: [0, 0.0], False: [0, 0.0]}
+    for i in range(0, len(ids) - 1, 16):
+        x, y, seen = ids[i:i + 16][:len(ids) - 1 - i], ids[i + 1:i + 17], set()
+        losses = F.cross_entropy(model(torch.from_numpy(x)[None])[0][0], torch.from_numpy(y), reduction='none').tolist()
+        for pair, loss in zip(zip(x.tolist(), y.tolist()), losses):
+            sums[pair in seen][0] += 1
+            sums[pair in seen][1] += loss
+            seen.add(pair)
+    for part, (count, nats) in zip(('recalled', 'rest'), (sums[True], sums[False])):
+        assert val[part]['share'] == pytest.approx(count / (len(ids) - 1)) and val[part]['loss'] == pytest.approx(nats / count, rel=1e-5)
+    assert val['recalled']['share'] > 0.02 and val['recalled']['share'] + val['rest']['share'] == pytest.approx(1)
+    capsys.readouterr()
+    run(monkeypatch, data, tmp_path / 'a', '--eval_only')
+    assert f"{val['recalled']['loss']:.3f}, the rest {val['rest']['loss']:.3f}" in capsys.readouterr().out
+
+
 def test_standard_error_is_that_of_independent_windows(data):
     class Fixed(torch.nn.Module):       # loss of a token = its id, so that windows are a known sample
         config = types.SimpleNamespace(block_size=4)
@@ -189,7 +217,7 @@ def test_training_learns_and_best_is_the_best(monkeypatch, data, tmp_path):
 def test_a_checkpoint_holds_all_that_sampling_and_fitting_need(monkeypatch, data, tmp_path):
     c = run(monkeypatch, data, tmp_path)
     assert c['tokenizer'] == '{"a tokenizer": "as text"}' and c['meta']['splits']['train']['tokens'] == TOKENS
-    assert c['tokens'] == 640 and c['step'] == 10 and set(c['val']) == {'loss', 'se', 'perplexity', 'per_note', 'per_char'}
+    assert c['tokens'] == 640 and c['step'] == 10 and set(c['val']) == {'loss', 'se', 'perplexity', 'per_note', 'per_char', 'recalled', 'rest'}
     assert c['config']['arch'] == 'gpt' and c['config']['model']['vocab_size'] == VOCAB and c['config']['train']['learning_rate'] == 3e-3
     model = GPT(GPTConfig(**c['config']['model']))
     model.load_state_dict(c['model'])

@@ -26,8 +26,10 @@ def introduce(s, meta, run, model, n_windows, n_steps, start):
 
 def in_words(val):
     """A result of `evaluate` (nats), for a line on the console."""
+    recalled, rest = val['recalled'], val['rest']
     return (f"loss {val['loss']:.4f} ± {val['se']:.4f} per token, {val['per_note']:.4f} per note, "
-            f"{val['per_char']:.4f} per character, perplexity {val['perplexity']:.2f}")
+            f"{val['per_char']:.4f} per character, perplexity {val['perplexity']:.2f}; {recalled['share']:.0%} of the "
+            f"tokens stood in the window before: {recalled['loss']:.3f}, the rest {rest['loss']:.3f}")
 
 
 class Log:
