@@ -4,9 +4,9 @@
     ids = tokenizer.encode('[V:1]G2A/2B/2c[EGB]4|\\n')      # [412, 77, 903]; tokenizer.decode(ids) gives the text back
     python bpe.py data/bundled                             # what the vocabulary of a data folder learned
 
-A token never crosses a barline or the end of a line: the text is cut into cells (`[V:1]...|`, with the line end that
-may follow) and header lines, and merges happen inside of these. So a token is music that lies in one bar of one voice,
-and a prompt can be cut at any barline.
+A token never crosses a barline, the end of a line, or a space in front of a beat: the text is cut there, and merges
+happen inside of the pieces. So a token is music that lies in one bar of one voice, or in one beat of it where beats are
+marked, and a prompt can be cut at any barline.
 
 `vocab_size` counts every id: the characters that occur in the training text, the merges, and last `<|tune|>`, which
 opens a tune and never comes out of `encode`. Any other text goes in and out unharmed too: a character without an id of
@@ -24,7 +24,9 @@ import tiktoken
 
 from configurator import fail
 
-SPLIT = r'[^|\n]*\|\n?|[^|\n]*\n|[^|\n]+'              # a cell (with the line end after it), a line, or a rest of text
+# A mark of repeats; a line of the header; or a stretch of a cell without a space, with the space in front of it, and at
+# the end of the cell with its barline and the end of the line.
+SPLIT = r'\|:\n|:\|\n|[A-Z]:[^|\n]*\n| ?[^ |\n]*\|\n?| ?[^ |\n]*\n| ?[^ |\n]+| '
 CHARACTER = r'[\s\S]'
 TUNE = '<|tune|>'
 ESCAPES = '\\0123456789abcdef'

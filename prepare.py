@@ -26,6 +26,7 @@ import numpy as np
 import bpe
 from configurator import configure, fail
 from corpus import shards, sources
+from corpus.convert import Form
 from corpus.selection import select
 from corpus.summary import histogram, table
 from music.transpose import transposed
@@ -39,8 +40,10 @@ class Settings:
     out_dir: str | None = None              # where to; None: data/NAME-OF-SOURCE
     overwrite: bool = False                 # also if out_dir was made from another source
     converter: str = 'builtin'              # builtin, or midi2abc (of Debian's abcmidi) as in the original study
+    beats: bool | None = None               # a space before what starts on a beat; None: for bundled
+    repeats: bool | None = None             # repeated sections once, with marks; None: for bundled
     tokenizer: str = 'bpe'                  # bpe, or char: an id per character, vocab_size is then what it takes
-    vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 1,000 for bundled, else 5,000
+    vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 500 for bundled, else 5,000
     tokenizer_chars: int = 50_000_000       # at most so much of train, chosen by hash, trains the tokenizer
     val_fraction: float | None = None       # of the tunes; None: 0.05 for bundled, else 0.01
     test_fraction: float | None = None      # as val_fraction
@@ -59,10 +62,11 @@ def check(s):
         sources.check(source)
     bundled = s.source == ['bundled']
     s.out_dir = s.out_dir or os.path.join('data', '+'.join(map(sources.name_of, s.source))[:100] or 'corpus')
-    s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
+    s.vocab_size = s.vocab_size or (500 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
     s.transpose = (3 if bundled and s.converter == 'builtin' else 0) if s.transpose is None else s.transpose
+    s.beats, s.repeats = (bundled and s.converter == 'builtin' if x is None else x for x in (s.beats, s.repeats))
     s.workers = s.workers or os.cpu_count()
     for name, is_fine, what in (
             ('converter', s.converter in ('builtin', 'midi2abc'), "'builtin' or 'midi2abc'"),
@@ -71,7 +75,8 @@ def check(s):
             ('val_fraction', 0 <= s.val_fraction < 1, 'in 0..1'),
             ('test_fraction', 0 <= s.test_fraction < 1 - s.val_fraction, 'such that something is left to train on'),
             ('transpose', 0 <= s.transpose <= 11, 'in 0..11'),
-            ('transpose', s.transpose == 0 or s.converter == 'builtin', "0 with converter='midi2abc'"),
+            *((name, not getattr(s, name) or s.converter == 'builtin', "off with converter='midi2abc'")
+              for name in ('transpose', 'beats', 'repeats')),
             ('workers', s.workers > 0, '0 or more'),
             *((name, getattr(s, name) > 0, 'above 0') for name in ('tokenizer_chars', 'time_limit_s', 'shard_files'))):
         if not is_fine:
@@ -160,7 +165,8 @@ def main(argv=None):
     s = check(configure(Settings, argv))
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
-    paths = shards.convert_all(s.source, folder, s.converter, s.shard_files, s.workers, s.time_limit_s)
+    form = Form(s.converter, s.beats, s.repeats)
+    paths = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
 
     settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}
     versions = {name: importlib.metadata.version(name) for name in (*shards.LIBRARIES, 'rustbpe', 'tiktoken')}

@@ -43,7 +43,7 @@ class Settings:
 # ---------------------------------------------------------------------------------------------------------------- speed
 
 def full(path):
-    return sum(record.get('notes', 0) for record in convert.convert((path, path, 'builtin')))
+    return sum(record.get('notes', 0) for record in convert.convert((path, path, convert.Form())))
 
 
 def codec(path):

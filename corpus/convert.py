@@ -1,6 +1,6 @@
 """One file of a corpus -> its tunes in our notation, with all that later stages need to know. Runs in the pool.
 
-    for record in convert((item.name, item.data, 'builtin')): ...
+    for record in convert((item.name, item.data, Form())): ...
 
 A record is a dict of `file` and either `reason` (why it is left out) and `notes` (lost with it), or `text` (what models
 read), `notes`, `bars`, `key` (SHA-256 of the canonical notation: titles and file names do not matter), `sketch`
@@ -12,6 +12,7 @@ import re
 import subprocess
 import tempfile
 from fractions import Fraction
+from typing import NamedTuple
 
 from corpus import dedupe
 from music import notation
@@ -26,9 +27,16 @@ MIDI2ABC = ['midi2abc', '-s', '-nb', '-nt', '-noly', '-aul', '16', '-f']
 MIDI2ABC_LIMIT_S = 30
 
 
+class Form(NamedTuple):
+    """The text that models are to read."""
+    converter: str = 'builtin'          # builtin: our notation; midi2abc
+    beats: bool = False                 # of our notation: a space before what starts on a beat
+    repeats: bool = False               # of our notation: repeated sections once, with marks
+
+
 def convert(job):
-    """List of records of `job` = (name, path or bytes or None, 'builtin' or 'midi2abc', what else the caller likes)."""
-    name, data, converter, *_ = job
+    """List of records of `job` = (name, path or bytes or None, Form, what else the caller likes)."""
+    name, data, form, *_ = job
     if data is None:
         return [{'file': name, 'reason': 'larger than 16 MB'}]
     if isinstance(data, str):
@@ -40,8 +48,10 @@ def convert(job):
     records = []
     for i, (music, report, reason) in enumerate(read(name, data), 1):
         text = None
-        if music is not None and converter == 'midi2abc':
+        if music is not None and form.converter == 'midi2abc':
             text, reason = midi2abc(data)
+        elif music is not None:
+            text = notation.encode(music, form.beats, form.repeats)
         if reason:
             about = {'reason': reason, 'notes': 0 if music is None else len(music.notes)}
         else:
@@ -99,8 +109,8 @@ def read_musicxml(data, suffix):
     return music, report
 
 
-def describe(music, report, text=None):
-    """The part of a record that comes from the music. `text` is what a model is to read, if not our notation."""
+def describe(music, report, text):
+    """The part of a record that comes from the music. The key is a hash of its plainest text, whatever `text` has."""
     bars = len(bar_starts(music)) - 1
     canonical = notation.encode(music)
     silent = canonical.count('Z|\n')
@@ -108,7 +118,7 @@ def describe(music, report, text=None):
               else 'mostly silent' if silent > MAX_SILENCE * bars else None)
     if reason:
         return {'reason': reason, 'notes': len(music.notes)}
-    return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
+    return {'text': text, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
             'bars': bars, 'sketch': dedupe.sketch(music), 'report': report}
 
 

@@ -1,6 +1,6 @@
 """A corpus converted in shards, each written whole and once, so that an interrupted run goes on where it was.
 
-    paths = convert_all(['midis/', 'more.zip'], 'data/x/shards', 'builtin', shard_files=200, workers=4, time_limit_s=60)
+    paths = convert_all(['midis/', 'more.zip'], 'data/x/shards', Form(), shard_files=200, workers=4, time_limit_s=60)
     for record in records_of(paths[0]): ...
     text = read_text(paths[0], record['at'], record['size'])
 
@@ -27,7 +27,7 @@ from plumbing.progress import Progress
 LIBRARIES = ('numpy', 'symusic', 'mido', 'music21')             # of which a conversion depends
 
 
-def convert_all(all_sources, folder, converter, shard_files, workers, time_limit_s):
+def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
     """Convert all files of the sources; returns the paths (without suffix) of the shards, in the order of the files."""
     os.makedirs(folder, exist_ok=True)
     paths = {}                                  # path of a shard -> that under which it is saved
@@ -36,7 +36,7 @@ def convert_all(all_sources, folder, converter, shard_files, workers, time_limit
 
     def jobs():
         nonlocal reused, fraction
-        for path, items, fraction in planned(all_sources, folder, converter, shard_files):
+        for path, items, fraction in planned(all_sources, folder, form, shard_files):
             if path in paths:                                   # the same source, named twice
                 continue
             paths[path] = path
@@ -46,7 +46,7 @@ def convert_all(all_sources, folder, converter, shard_files, workers, time_limit
                 continue
             pending[path] = [None] * len(items)
             for i, item in enumerate(items):
-                yield item.name, item.data, converter, path, i
+                yield item.name, item.data, form, path, i
 
     with Progress('convert', 'files') as progress:
         for (name, _, _, path, i), outcome in pool.run(convert.convert, jobs(), workers, time_limit_s):
@@ -65,11 +65,11 @@ def convert_all(all_sources, folder, converter, shard_files, workers, time_limit
     return saved
 
 
-def planned(all_sources, folder, converter, shard_files):
+def planned(all_sources, folder, form, shard_files):
     """Yield (path, list of Items, how much of everything is read with them) of each shard."""
     here = os.path.dirname(__file__), os.path.dirname(music.__file__)
     code = [path for room in here for path in glob.glob(os.path.join(glob.escape(room), '*.py'))]
-    version = hash_of([converter, *map(importlib.metadata.version, LIBRARIES)], sorted(code))
+    version = hash_of([form, *map(importlib.metadata.version, LIBRARIES)], sorted(code))
     for number, source in enumerate(all_sources):
         items = sources.items(source)
         while batch := list(islice(items, shard_files)):

@@ -15,6 +15,7 @@ import numpy as np
 from music.notation import NotationError, decode
 from music.notes import UNITS, bar_length, bar_starts, beat_length
 from music.quantise import SCALES
+from music.repeats import MARKS
 
 SIXTEENTH = UNITS // 4
 
@@ -149,7 +150,7 @@ def syncopation(onsets, weight_T):
 
 def exact_bars(text):
     """(bars that fill their meter, all bars) of a text in the notation with mistakes: each line is read on its own."""
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if line not in MARKS]
     n_header = next((i for i, line in enumerate(lines) if line[:1] in ('[', 'Z')), len(lines))
     header, bars, good = lines[:n_header], lines[n_header:], 0
     for i, line in enumerate(bars):

@@ -15,6 +15,12 @@
     [M:3/4][Q:1/4=90][K:G][V:1]F6-|      changes stand at the start of a bar, in the order M, Q, K
     [V:1]F2z4|                           `-` ties a note that reaches the barline to the same pitch in the next bar
 
+Two marks that say nothing new may be asked for; they help a model to count and to remember:
+    [V:1]FAd dcd|                        beats: a space before what starts on a beat (notes.beat_length), not in front
+    |:                                   repeats: from here on to
+    [1                                   (where the second time goes another way, the lines from here on are left out
+    :|                                   of it) here, all is played twice; marks are lines of their own
+
 A first bar whose cells are all shorter than the meter is a pickup. This is ABC 2.1 with L:1/8 and
 `I:propagate-accidentals not`: an accidental holds for its own note only. It is written if and only if it differs from
 the key signature; drum voices are spelled in C. Two freedoms make polyphony short. Any length `n/d` in units of 1/12
@@ -30,9 +36,10 @@ One canonical text for one piece of music:
              follows; failing that, a rest of that distance. The other members follow in ascending pitch.
   cells      fill their bar exactly, with rests `z`; voices in the order of the header
 
-The reader asks for all of this except the order within chords. It is lenient in three points where sampled text may
-stray: a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice the earlier one
-ends where the later one starts (of two at one onset the longer one stays); and a cell may hold rests only.
+The reader asks for all of this except spaces, marked repeats and the order within chords. It is lenient in three points
+where sampled text may stray: a tie that finds no note ends at the barline; of two overlapping notes of one pitch and
+voice the earlier one ends where the later one starts (of two at one onset the longer one stays); and a cell may hold
+rests only.
 """
 import collections
 import re
@@ -41,7 +48,9 @@ from functools import cache
 
 import numpy as np
 
-from music.notes import KEY_NAMES, KEYS, MAX_BAR, Music, Voice, bar_length, bar_starts, begins, is_meter
+from music import notes
+from music.notes import KEY_NAMES, KEYS, MAX_BAR, UNITS, Music, Voice, bar_length, bar_starts, begins, is_meter
+from music.repeats import folded, unfolded
 
 EIGHTH = 12                 # units of 1/24 quarter in the note length L:1/8
 MAX_VOICES = 256
@@ -95,7 +104,7 @@ def pitches(sharps):
     return {text: pitch for pitch, text in enumerate(spelling(sharps))}
 
 
-def encode(music):
+def encode(music, beats=False, repeats=False):
     """Canonical text of `music`: header, then a line a bar. ValueError if an event is off the barlines."""
     starts = bar_starts(music)
     fields = fields_of(music.meters, music.tempos, music.keys)
@@ -111,10 +120,19 @@ def encode(music):
     if len(music.notes):
         starts = np.array(starts)
         segments = cut_at_barlines(music, starts)
-        order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)))
+        meter_of_bar = np.searchsorted([onset for onset, *_ in music.meters], starts[:-1], 'right') - 1
+        beat_of_bar = np.array([beat_of(*meter) if beats else MAX_BAR for _, *meter in music.meters])[meter_of_bar]
+        order, events = chords(segments, *(np.repeat(x, len(music.voices)) for x in (np.diff(starts), beat_of_bar)))
         for bar, cell in cells(segments[:, order], events, music, starts):
             bars[bar] += cell
-    return '\n'.join(lines + [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]) + '\n'
+    bars = [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]
+    return '\n'.join(lines + (folded(bars) if repeats else bars)) + '\n'
+
+
+def beat_of(numerator, denominator):
+    """Units between two spaces: a beat of a compound meter (9, 18 or 36 units), else a quarter."""
+    beat = notes.beat_length(numerator, denominator)
+    return beat if beat % 9 == 0 else UNITS
 
 
 def fields_of(meters, tempos, keys):
@@ -145,6 +163,8 @@ def fields_of(meters, tempos, keys):
 #   leading_rest_E    0  0  0         units of the rest that is the first member of the chord, or 0
 #   trailing_rest_E   0 12  0         units of the rest behind the event, or 0
 #   alike_E           0  1  1         have all members one length and all or none a tie, which then follow the bracket?
+#   on_beat_E         1  1  1         does it start on a beat (only asked for with `beats`)?
+#   rest_on_beat_E    0  0  0         does the rest behind it?
 
 
 def cut_at_barlines(music, starts):
@@ -163,9 +183,9 @@ def cut_at_barlines(music, starts):
     return np.array([cell_S, position_S, pitch_S, stop_S - start_S, end_S > stop_S])[:, order]
 
 
-def chords(segments, cell_lengths):
-    """(order of the segments in which a chord's leading member comes first, rows first_E, opens_cell_E, leading_rest_E,
-    trailing_rest_E and alike_E). Which member leads is said in the module's docstring."""
+def chords(segments, cell_lengths, cell_beats):
+    """(order of the segments in which a chord's leading member comes first, rows first_E to rest_on_beat_E of the
+    table). Which member leads is said in the module's docstring."""
     cell_S, position_S, _, length_S, tied_S = segments
     i_S = np.arange(len(cell_S))
     opens_S = begins(cell_S * MAX_BAR + position_S)
@@ -183,7 +203,9 @@ def chords(segments, cell_lengths):
     order = np.argsort(2 * event_S + (i_S != lead_E[event_S]), kind='stable')
     leading_rest_E, trailing_rest_E = rest_leads_E * distance_E, ~rest_leads_E * (distance_E - wanted_E)
     alike_E = (largest_E == smallest_E) & ~rest_leads_E
-    return order, np.array([first_E, opens_cell_E, leading_rest_E, trailing_rest_E, alike_E])
+    beat_E = cell_beats[cell_E]
+    on_beat_E, rest_on_beat_E = position_E % beat_E == 0, (following_E - trailing_rest_E) % beat_E == 0
+    return order, np.array([first_E, opens_cell_E, leading_rest_E, trailing_rest_E, alike_E, on_beat_E, rest_on_beat_E])
 
 
 def cells(segments, events, music, starts):
@@ -199,17 +221,20 @@ def cells(segments, events, music, starts):
     lengths = [LENGTH[units] + '-' if tied else LENGTH[units] for units, tied in zip(*segments[3:].tolist())]
 
     texts, (first, _, *columns) = [], events.tolist()
-    for i, j, leading_rest, trailing_rest, alike in zip(first, first[1:] + [len(names)], *columns):
+    space = ('', ' ')
+    for i, j, leading_rest, trailing_rest, alike, on_beat, rest_on_beat in zip(
+            first, first[1:] + [len(names)], *columns):
         if alike:
             text = (f'[{"".join(names[i:j])}]' if j > i + 1 else names[i]) + lengths[i]
         else:
             text = f'[{REST[leading_rest]}{"".join(map(str.__add__, names[i:j], lengths[i:j]))}]'
-        texts.append(text + REST[trailing_rest])
+        rest = space[rest_on_beat] + REST[trailing_rest] if trailing_rest else ''
+        texts.append(space[on_beat] + text + rest)
     opens = np.flatnonzero(events[1]).tolist()
     i_S = events[0][opens]
     places = bar_S[i_S].tolist(), voice_S[i_S].tolist(), position_S[i_S].tolist()
     for i, j, bar, voice, position in zip(opens, opens[1:] + [len(texts)], *places):
-        yield bar, f'[V:{voice + 1}]{REST[position]}{"".join(texts[i:j])}|'
+        yield bar, f'[V:{voice + 1}]{(REST[position] + "".join(texts[i:j])).lstrip()}|'
 
 
 PITCH = r"[_=^]?[A-Ga-g](?:,+|'+)?"
@@ -229,6 +254,10 @@ def decode(text):
     header = header_pattern.match(text)
     if not header:
         raise NotationError('line 1: the header is not L:1/8, M:, Q:, K:, V: in this order')
+    try:
+        bars = unfolded(text[header.end():].splitlines(), header[0].count('\n') + 1)
+    except ValueError as e:
+        raise NotationError(str(e)) from None
     music = Music(None, [], [], [], [])
     open_notes, finished, at = {}, [], 0        # open_notes: (voice, pitch) -> onset of a note tied into this bar
     where = 'header'
@@ -239,7 +268,7 @@ def decode(text):
             if int(number) != i or int(program or 0) > 127 or i > MAX_VOICES:
                 raise NotationError(f'bad voice V:{number} {kind}={program}')
             music.voices.append(Voice(int(program or 0), kind == 'drums'))
-        for number, line in enumerate(text[header.end():].splitlines(), 5 + len(music.voices)):
+        for number, line in bars:
             where = f'line {number}'
             at, open_notes = read_bar(line, at, music, open_notes, finished)
     except NotationError as e:
@@ -267,7 +296,7 @@ def add_events(music, at, numerator, denominator, tempo, key):
 
 def read_bar(line, at, music, open_notes, finished):
     """Read a line at time `at`, append (onset, end, pitch, voice) to `finished`; (time after the bar, open notes)."""
-    match = line_pattern.fullmatch(line)
+    match = line_pattern.fullmatch(line.replace(' ', ''))
     if not match:
         raise NotationError(f'not a bar: {line[:60]!r}')
     numerator, denominator, tempo, key, body = match.groups()

@@ -1,6 +1,7 @@
 """prepare.py: what is written is what was read, nothing leaks, nothing moves, and a killed run ends as an undisturbed one."""
 import collections
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ import bpe
 import prepare
 from conftest import ROOT
 from corpus import convert, dedupe, pool, shards, sources
+from corpus.convert import Form
 from music import notation
 from music.midi import write_midi
 from music.notes import Music, Voice
@@ -261,7 +263,7 @@ def test_another_version_of_a_library_converts_anew(corpus, prepared, monkeypatc
     folder = os.path.join(prepared[0], 'shards')
 
     def are_there():
-        return [os.path.exists(path + '.json') for path, _, _ in shards.planned([corpus], folder, 'builtin', 8)]
+        return [os.path.exists(path + '.json') for path, _, _ in shards.planned([corpus], folder, Form(), 8)]
     assert all(are_there())
     version = shards.importlib.metadata.version
     monkeypatch.setattr(shards.importlib.metadata, 'version', lambda name: '0.0' if name == library else version(name))
@@ -358,7 +360,8 @@ def test_transposed_text_is_the_text_of_the_transposed_music():
         music.meters, music.tempos = [(0, 4, 4), (96, 3, 4)], [(0, 120), (96, 90)]
         music = notation.decode(notation.encode(music))
         for semitones in range(-6, 7):
-            assert transposed(notation.encode(music), semitones) == notation.encode(shifted(music, semitones))
+            for marks in itertools.product((False, True), (False, True)):       # beats, repeats
+                assert transposed(notation.encode(music, *marks), semitones) == notation.encode(shifted(music, semitones), *marks)
 
 
 def test_a_copy_that_leaves_the_range_of_midi_is_none():
@@ -379,6 +382,16 @@ def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
 
 # --------------------------------------------------------------------------------------------------------------- sources
 
+def test_beats_and_repeats_are_marks_in_the_same_music_on_the_same_sides(corpus, prepared, tmp_path):
+    meta = run(corpus, str(tmp_path), '--beats', '--repeats')
+    assert meta['leakage'] == prepared[1]['leakage'] and meta['filters'] == prepared[1]['filters']
+    for name in ('train', 'val', 'test'):
+        marked, plain = (texts_of(out, name)[0] for out in (str(tmp_path), prepared[0]))
+        assert [notation.encode(notation.decode(text)) for text in marked] == plain
+        assert marked == [notation.encode(notation.decode(text), beats=True, repeats=True) for text in plain]
+    assert any(' ' in line for text in marked for line in text.splitlines() if line[0] == '[')
+
+
 @pytest.mark.skipif(not shutil.which('midi2abc'), reason='abcmidi is not installed')
 def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus, prepared, tmp_path):
     meta = run(corpus, str(tmp_path), '--converter=midi2abc')
@@ -393,7 +406,7 @@ def bundled(name):
 
 
 def test_a_chorale_has_its_voices_and_its_pickup():
-    record, = convert.convert(('bach/bwv101.7.mxl', bundled('bach/bwv101.7.mxl').data, 'builtin'))
+    record, = convert.convert(('bach/bwv101.7.mxl', bundled('bach/bwv101.7.mxl').data, Form()))
     music = notation.decode(record['text'])
     assert (len(music.voices), music.meters, music.pickup, music.keys) == (4, [(0, 4, 4)], 24, [(0, -1, 'minor')])
     assert record['notes'] == len(music.notes) == 207
@@ -401,7 +414,7 @@ def test_a_chorale_has_its_voices_and_its_pickup():
 
 def test_a_book_gives_a_record_a_tune():
     item = bundled('airdsAirs/book1.abc')
-    records = convert.convert((item.name, item.data, 'builtin'))
+    records = convert.convert((item.name, item.data, Form()))
     with open(item.data, encoding='latin-1') as f:
         assert len(records) == f.read().count('X:')
     assert sum('text' in record for record in records) > 0.95 * len(records)

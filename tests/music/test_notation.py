@@ -18,10 +18,12 @@ from music.notation import (
     decode,
     encode,
     pitches,
+    read_cell,
     spelling,
     without_overlaps,
 )
 from music.notes import KEYS, Music, Voice, bar_length, bar_starts
+from music.repeats import folded, unfolded
 
 
 @st.composite
@@ -65,6 +67,62 @@ def test_codec_identity_for_any_music(music):
     text = encode(music)
     assert same(decode(text), music), text
     assert encode(decode(text)) == text
+
+
+@pytest.mark.parametrize('repeats', [False, True])
+@pytest.mark.parametrize('beats', [False, True])
+@settings(max_examples=60, deadline=None)
+@given(pieces())
+def test_codec_identity_with_beats_and_repeats(beats, repeats, music):
+    valid = set(bar_starts(music))
+    music.tempos, music.keys = ([e for e in events if e[0] in valid] for events in (music.tempos, music.keys))
+    text = encode(music, beats, repeats)
+    assert same(decode(text), music), text
+    if not repeats:
+        assert '\n'.join(line.replace(' ', '') if line[0] == '[' else line for line in text.split('\n')[:-1]) + '\n' == encode(music)
+
+
+@pytest.mark.parametrize('meter,bar', [
+    ('6/8', 'FAd dcd'), ('4/4', 'AB cd e2 f2'), ('3/4', 'c4 d2'), ('3/4', 'A3B c2'), ('2/2', 'A2 B2 c2 d2'), ('6/16', 'F/2A/2d/2 e3/2'),
+    ('3/8', 'AB c'), ('4/4', 'z2 [CEG]2 [C4E2]'), ('4/4', '[C2E6]z2 z4'), ('4/4', 'A2/3B2/3c2/3 d2/3e2/3f2/3 g4')])
+def test_a_space_stands_where_a_beat_begins(meter, bar):
+    text = f'L:1/8\nM:{meter}\nQ:1/4=120\nK:C\nV:1 program=0\n[V:1]{bar}|\n[V:1]{bar}|\n'
+    plain = text[:text.index('[V')] + text[text.index('[V'):].replace(' ', '')
+    music = decode(plain)
+    assert encode(music, beats=True) == encode(decode(text), beats=True) and encode(music) == encode(decode(text))
+    for line in encode(music, beats=True).splitlines()[5:]:
+        position = 0
+        for group in line[5:-1].split(' '):
+            assert group and (position == 0 or position % {'6/8': 36, '6/16': 18}.get(meter, 24) == 0)
+            position += read_cell(group)[1]
+
+
+def test_spaces_may_stand_anywhere_in_what_a_person_writes():
+    text = 'L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n[V:1]A B c d e f g a |\n[V:1] A8|\n'
+    assert encode(decode(text)).splitlines()[5:] == ['[V:1]ABcdefga|', '[V:1]A8|']
+
+
+def test_a_repeated_section_is_written_once():
+    bars = [f'[V:1]{note}8|' for note in 'CDEFGABcdefg']
+    music = decode('L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n' + '\n'.join(bars[:5] + bars[:4] + bars[8:]) + '\n')
+    assert encode(music, repeats=True).splitlines()[5:] == ['|:', *bars[:4], '[1', bars[4], ':|', *bars[8:]]
+
+
+@pytest.mark.parametrize('lines,reason', [
+    (['|:', ':|'], ':|'), ([':|'], ':|'), (['|:', '[V:1]A8|', '|:'], '|:'), (['[1'], '[1'), (['|:', '[1'], '[1'),
+    (['|:', '[V:1]A8|', '[1', ':|'], ':|'), (['|:', '[V:1]A8|', '[1', '[V:1]A8|', '[1'], '[1')])
+def test_marks_out_of_place_are_refused_with_their_line(lines, reason):
+    with pytest.raises(NotationError) as error:
+        decode('L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n' + '\n'.join(lines) + '\n')
+    assert str(error.value) == f'line {5 + len(lines)}: {reason} out of place'
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from('ab'), max_size=60), st.lists(st.sampled_from('abcdef'), max_size=60))
+def test_repeats_unfold_to_what_was_folded(few, many):
+    for bars in (few, many, many * 2, many + few * 2 + many):
+        lines = folded(bars)
+        assert [bar for _, bar in unfolded(lines)] == bars and len([line for line in lines if line.isalpha()]) <= len(bars)
 
 
 @pytest.mark.parametrize('key', KEYS)
@@ -146,9 +204,9 @@ def test_the_worked_bar_of_segments_and_events():
     music = decode(HEAD.replace('2/4', '4/4') + '[V:1]z2[C2E4]Dz[CE]2-|\n[V:1][CE]8|\n')
     starts = np.array(bar_starts(music))
     segments = cut_at_barlines(music, starts)
-    order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)))
+    order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)), np.full(4, 24))
     assert segments[:, :5].tolist() == [[0] * 5, [24, 24, 48, 72, 72], [60, 64, 62, 60, 64], [24, 48, 12, 24, 24], [0, 0, 0, 1, 1]]
-    assert events[:, :3].tolist() == [[0, 2, 3], [1, 0, 0], [0, 0, 0], [0, 12, 0], [0, 1, 1]] and order.tolist() == list(range(7))
+    assert events[:, :3].tolist() == [[0, 2, 3], [1, 0, 0], [0, 0, 0], [0, 12, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]] and order.tolist() == list(range(7))
 
 
 def test_events_off_the_barlines_are_refused():

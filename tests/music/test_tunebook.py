@@ -3,7 +3,6 @@ import glob
 import os
 import random
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -12,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_notation import pieces
 
+from conftest import need
 from music import midi
 from music.abcfile import DRAWABLE, MAX_LINES, write_abc
 from music.notation import encode, without_overlaps
 from music.notes import Music, Voice, bar_starts
 from music.tunebook import read_abc
-
-needs_abc2midi = pytest.mark.skipif(not shutil.which('abc2midi'), reason='abc2midi (Debian: abcmidi) is not installed')
 
 
 def read(body, header='M:4/4\nL:1/8\nK:C'):
@@ -213,7 +211,6 @@ def test_music_of_no_notes_is_a_bar_of_silence():
     assert [reason for _, _, reason in read_abc(write_abc(Music(np.zeros((0, 4), np.int32))))] == ['no notes']
 
 
-@needs_abc2midi
 def test_abc2midi_hears_the_same_music(tmp_path):
     rng = np.random.default_rng(1)
     for trial in range(8):
@@ -224,7 +221,7 @@ def test_abc2midi_hears_the_same_music(tmp_path):
         music = Music(without_overlaps(rows), [Voice(0), Voice(33), Voice(73), Voice(0, True)], [(0, 4, 4), (96, 3, 4)],
                       [(0, 100), (96, 140)], [(0, 2 * trial - 7, 'major')])
         (tmp_path / 'a.abc').write_text(write_abc(music))
-        subprocess.run(['abc2midi', tmp_path / 'a.abc', '-o', tmp_path / 'a.mid'], capture_output=True, check=True)
+        subprocess.run([need('abc2midi'), tmp_path / 'a.abc', '-o', tmp_path / 'a.mid'], capture_output=True, check=True)
         heard, _ = midi.raw_midi(str(tmp_path / 'a.mid'))
         kinds = [(v.program, v.is_drum) for v in heard['voices']]
         theirs = sorted((*kinds[v], int(p), round(float(t))) for t, p, v in zip(heard['onset'], heard['pitch'], heard['voice']))
@@ -232,7 +229,6 @@ def test_abc2midi_hears_the_same_music(tmp_path):
         assert len(theirs) == len(ours) and all(a[:3] == b[:3] and abs(a[3] - b[3]) <= 2 for a, b in zip(theirs, ours))
 
 
-@needs_abc2midi
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(['C', 'D2', '^F', '_B', 'c/', 'e3/2', 'z', '[CEG]', 'G-G', '(3CDE', 'A>B', 'A<c', '|', 'G,', "c'", '=F']),
                 min_size=3, max_size=30))
@@ -240,7 +236,7 @@ def test_we_hear_what_abc2midi_hears(tmp_path_factory, tokens):
     folder = tmp_path_factory.mktemp('abc')
     tune = 'X:1\nT:t\nM:4/4\nL:1/8\nQ:1/4=120\nK:D\n' + ' '.join(tokens + ['C4', '|', 'D', '|]']) + '\n'
     (folder / 'a.abc').write_text(tune)
-    subprocess.run(['abc2midi', folder / 'a.abc', '-o', folder / 'a.mid', '-NGUI'], capture_output=True, check=True)
+    subprocess.run([need('abc2midi'), folder / 'a.abc', '-o', folder / 'a.mid', '-NGUI'], capture_output=True, check=True)
     heard, _ = midi.raw_midi(str(folder / 'a.mid'))
     ((_, music, reason),) = read_abc(tune)
     if reason is None:                                                        # else a bar of a length that no meter has

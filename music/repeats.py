@@ -1,0 +1,57 @@
+"""Repeats of whole sections, marked instead of written twice, by the texts of the bars alone.
+
+    folded(['a', 'b', 'c', 'd', 'e', 'a', 'b', 'c', 'd', 'f'])
+    # ['|:', 'a', 'b', 'c', 'd', '[1', 'e', ':|', 'f']: a to d return, and the second time goes on to f
+
+A tune that says each part once is a quarter shorter, the return of a part is a sign that a model writes, and what it
+repeats it repeats exactly. A bar must mean the same both times: a section holds no change of meter, tempo or key, and
+no note is tied over a mark.
+"""
+REPEAT, ENDING, AGAIN = MARKS = '|:', '[1', ':|'
+LEAST_REPEATED, LONGEST_REPEATED, LONGEST_ENDING = 4, 64, 2                  # bars
+
+
+def folded(bars):
+    """Lines of bars with their repeats marked: from left to right, each time what spares most bars."""
+    lines, i = [], 0
+    while i < len(bars):
+        best = max((section(bars, i, j) for j in range(i + LEAST_REPEATED, min(i + LONGEST_REPEATED, len(bars) - 1) + 1)
+                    if bars[i] == bars[j]), key=lambda section: section[0], default=(0, 0))
+        spared, ending = best
+        if spared:
+            behind = i + spared + ending
+            lines += [REPEAT, *bars[i:i + spared], *[ENDING][:ending], *bars[i + spared:behind], AGAIN]
+            i = behind + spared
+        else:
+            lines.append(bars[i])
+            i += 1
+    return lines
+
+
+def section(bars, i, j):
+    """(bars that are spared, bars of the first ending) of a section that begins at i and for the second time at j."""
+    end = i
+    while end < j < len(bars) - end + i and bars[end] == bars[j + end - i]:
+        end += 1
+    tied = any('-' in bars[k - 1] for k in (i, end, j) if k)
+    changes = any(bar[:2] in ('[M', '[Q', '[K') for bar in bars[i:j])
+    return (0, 0) if tied or changes or end - i < LEAST_REPEATED or j - end > LONGEST_ENDING else (end - i, j - end)
+
+
+def unfolded(lines, first=1):
+    """[(number of its line, counted from `first`, and bar)] of lines in which repeats may be marked. A repeat that is
+    left open is played once. ValueError where a mark is out of place."""
+    bars, begin, end = [], None, None
+    for number, line in enumerate(lines, first):
+        if line == REPEAT and begin is None:
+            begin, end = len(bars), None
+        elif line == ENDING and begin is not None and end is None and len(bars) > begin:
+            end = len(bars)
+        elif line == AGAIN and begin is not None and len(bars) > (begin if end is None else end):
+            bars += bars[begin:end]
+            begin = None
+        elif line in MARKS:
+            raise ValueError(f'line {number}: {line} out of place')
+        else:
+            bars.append((number, line))
+    return bars
