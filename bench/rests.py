@@ -1,4 +1,5 @@
-"""How much of what a model writes is rests, beside how much of the held-out text is: for models of any text in ABC, such as midi2abc's.
+"""How much of what a model writes is rests, beside how much of the held-out text is: for models of any text in ABC,
+such as midi2abc's.
 
     python bench/rests.py out/study/gpt_2-seed1/ckpt.pt out/study/gpt_2-midi2abc-seed1/ckpt.pt
 
@@ -28,7 +29,8 @@ class Settings:
     seed: int = 1
 
 
-NO_MUSIC = re.compile(r'^(?:[A-Za-z+]:|%).*$|"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]|%.*$', re.M)      # header and inline fields, comments, chord symbols
+# Header and inline fields, comments, chord symbols.
+NO_MUSIC = re.compile(r'^(?:[A-Za-z+]:|%).*$|"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]|%.*$', re.M)
 EVENT = re.compile(r"\[[^\]|]*\]|[\^_=]*[A-Ga-g][,']*|[zxZX]")
 
 
@@ -48,13 +50,15 @@ def main():
     s = configure(Settings)
     if not s.paths:
         fail('no checkpoints: name some, such as out/study/gpt_2-seed1/ckpt.pt')
-    print('| model | rests of events, samples | held out | bars of rests only, samples | held out |\n|---|---|---|---|---|')
+    print('| model | rests of events, samples | held out | bars of rests only, samples | held out |')
+    print('|---|---|---|---|---|')
     for path in s.paths:
         model, tokenizer, checkpoint = sample.load(path, 'cpu')
         tunes = [Tune(tokenizer, (s.seed, i)) for i in range(s.num_samples)]
         with torch.inference_mode():
             generate(model, tokenizer, tunes, max_tokens=s.max_tokens, max_bars=10 ** 9, top_p=s.top_p)
-        with open(os.path.join(checkpoint['config']['train']['data_dir'], 'val.abc'), encoding='utf-8') as f:
+        data_dir = checkpoint['config']['train']['data_dir']
+        with open(os.path.join(data_dir, 'val.abc'), encoding='utf-8') as f:
             held_out = rests([f.read()])
         ours = rests([tune.text for tune in tunes])
         name = os.path.basename(os.path.dirname(os.path.abspath(path)))

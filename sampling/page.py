@@ -46,8 +46,9 @@ def draw_roll(music, path):
 
 def page(tunes, about, metrics):
     """HTML of the page. tunes: dicts of music, text (as the model wrote it), abc, midi (bytes or None), statistics,
-    prompt_bars (how many bars were given), file (name of the downloads, without ending). metrics: see metrics.json."""
-    data = {**metrics, 'about': about, 'names': STATISTICS, 'tunes': [for_player(**tune) for tune in tunes]}
+    prompt_bars (how many bars were given), file (name of the downloads, without ending). metrics: of metrics.json."""
+    shown = {name: metrics.get(name) for name in ('ckpt', 'redrawn', 'comparison', 'copying', 'caution')}
+    data = {**shown, 'about': about, 'names': STATISTICS, 'tunes': [for_player(**tune) for tune in tunes]}
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'player.html'), encoding='utf-8') as f:
         template = f.read()
     return template.replace('/*DATA*/', json.dumps(data, separators=(',', ':')).replace('</', '<\\/'))
@@ -55,9 +56,8 @@ def page(tunes, about, metrics):
 
 def for_player(music, text, abc, midi, statistics, prompt_bars, file):
     starts, (_, *meter), (_, *key) = bar_starts(music), music.meters[0], music.keys[0]
-    return {'name': music.title, 'file': file, 'text': text, 'abc': abc,
-            'midi': midi and base64.b64encode(midi).decode(), 'statistics': statistics,
-            'notes': music.notes.tolist(), 'tempos': music.tempos, 'bars': starts,
+    return {'name': music.title, 'file': file, 'text': text, 'abc': abc, 'statistics': statistics,
+            'midi': midi and base64.b64encode(midi).decode(), 'notes': music.notes.tolist(), 'bars': starts,
             'voices': [{'name': voice_name(v), 'program': v.program, 'drums': v.is_drum} for v in music.voices],
             'key': KEY_NAMES[tuple(key)].removesuffix('m') + ' ' + key[1], 'meter': '/'.join(map(str, meter)),
-            'prompt_end': starts[min(prompt_bars, len(starts) - 1)] if prompt_bars else 0}
+            'tempos': music.tempos, 'prompt_end': starts[min(prompt_bars, len(starts) - 1)] if prompt_bars else 0}
