@@ -229,7 +229,7 @@ def write_tunes(tunes, result, checkpoint, s):
         on_page.append({'music': music, 'text': tune.text, 'abc': abc, 'midi': midi, 'statistics': statistics(music),
                         'prompt_bars': tune.n_prompt_bars, 'file': file})
     about = [f'{checkpoint["config"]["arch"].upper()}, {checkpoint["num_params"]["total"]:,} parameters',
-             f'temperature {s.temperature:g}, top-p {s.top_p:g}',
+             f'temperature {s.temperature:g}, top-p {s.top_p:g}, seed {s.seed}',
              'every bar checked while sampling' if s.constrain else 'without a constraint']
     if result['val']:
         about.insert(1, f'{result["val"]["per_note"]:.2f} nats a note')
