@@ -28,6 +28,7 @@ from music.abcfile import write_abc
 from music.metrics import statistics
 from music.midi import write_midi
 from music.notation import NotationError, decode
+from music.repeats import MARKS
 from music.tunebook import read_abc
 from plumbing.checkpoint import read_checkpoint, try_checkpoint
 from plumbing.files import atomic_write
@@ -132,7 +133,7 @@ def finish(tune):
     if tune.ended:
         return tune.text
     lines = tune.text[:tune.text.rfind('\n') + 1].splitlines(keepends=True)
-    while lines and lines[-1].endswith('Z|\n'):
+    while lines and (lines[-1].endswith('Z|\n') or lines[-1].strip() in MARKS[:2]):       # a section that has not begun
         lines.pop()
     if lines and lines[-1].startswith('['):
         lines[-1] = lines[-1].replace('-', '')
@@ -251,8 +252,9 @@ def main():
             fail('a prompt and what is asked for are in our notation, and this checkpoint writes what midi2abc does')
         print('trained on what midi2abc writes: the tunes are the texts of the model, without the constraint')
         s.constrain = False
-    prompt = prompt_text(s)
-    reader = start_reader(s, tokenizer, prompt) if s.constrain else None
+    marks = {mark: checkpoint['meta']['settings'].get(mark, False) for mark in ('beats', 'repeats')}
+    prompt = prompt_text(s, marks)
+    reader = start_reader(s, tokenizer, prompt, marks) if s.constrain else None
 
     start = time.perf_counter()
     tunes, first_draws, redrawn, counts = sample_tunes(model, tokenizer, reader, prompt, s, converter)

@@ -17,9 +17,10 @@ character does not go on with it. Every word that is let through leaves a tune w
 from functools import cache, reduce
 from operator import or_
 
-from music.notation import EIGHTH, LENGTH, MAX_VOICES, pitches
+from music.notation import EIGHTH, LENGTH, MAX_VOICES, beat_of, pitches
 from music.notes import KEYS, MAX_BAR, UNITS, bar_length
 from music.quantise import STRAIGHT, TRIPLET
+from music.repeats import MARKS
 
 METERS = {f'{n}/{d}': bar_length(n, d)                                          # text -> units
           for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}
@@ -29,7 +30,10 @@ VOICES = [f'program={p}' for p in range(128)] + ['drums'] + [f'drums={p}' for p 
 # Each word has a bit, but words that are always let through together share one.
 END = '\0'
 ANY = -1
-SILENCE, NEWLINE, METER, TEMPO, KEY = (1 << MAX_VOICES + i for i in range(5))    # [V:1] has bit 0
+SILENCE, NEWLINE, METER, TEMPO, KEY, *SIGNS = (1 << MAX_VOICES + i for i in range(8))       # [V:1] has bit 0
+REPEAT_SIGN, ENDING_SIGN, AGAIN_SIGN = SIGNS                                     # of MARKS, in their order
+ALL_FIELDS = METER | TEMPO | KEY
+OUTSIDE, REPEAT_EMPTY, IN_REPEAT, ENDING_EMPTY, IN_ENDING = range(5)             # where a line stands in a repeat
 PITCHES = (1 << 128) - 1
 REST, CHORD, CHORD_END, CELL_END = (1 << 128 + i for i in range(4))              # a note has the bit of its pitch
 UNTIED, TIED, EIGHTH_NOTE = 1, 2, 1 << EIGHTH                                    # a length has the bit of its units
@@ -40,21 +44,23 @@ def table(alphabet, slot, *which):
     """{how a word may begin: mask of the words that begin so} of the words of a slot; `word + END` is the whole word.
     `alphabet`: the characters that can be written at all, None for any, for a vocabulary may lack some."""
     if slot == 'V':                             # another voice after n of them, or the first bar
-        n, asked = which                        # asked: all values that must stand, or None
+        n, asked, repeats = which               # asked: all values that must stand, or None
         values = VOICES if asked is None else asked[n:n + 1]
         words = {f'V:{n + 1} {value}\n': 1 for value in values if n < MAX_VOICES}
         if n and (asked is None or not values):
             words |= {'Z|': SILENCE} | {f'[V:{i + 1}]': 1 << i for i in range(n)}
+            words |= {f'{MARKS[0]}\n': REPEAT_SIGN} if repeats else {}
     elif slot in VALUES:
         words = {f'{slot}:{value}\n': 1 for value in ([which[1]] if which[1] else VALUES[slot])}
     elif slot == 'bar':                         # what stands outside of cells, and what opens one
         words = {'Z|': SILENCE, '\n': NEWLINE} | {f'[V:{i + 1}]': 1 << i for i in range(MAX_VOICES)}
+        words |= {f'{mark}\n': bit for mark, bit in zip(MARKS, SIGNS)}
         for field, bit in (('M', METER), ('Q', TEMPO), ('K', KEY)):
             words |= {f'[{field}:{value}]': bit for value in VALUES[field]}
-    elif slot == 'cell':                        # events and members of chords, in a key. A space before each event on a
-        sharps, = which                         # beat would be a second table, with ' ' before all but the two ends
-        words = {name: 1 << pitch for name, pitch in pitches(sharps).items()}
-        words |= {'z': REST, '[': CHORD, ']': CHORD_END, '|': CELL_END}
+    elif slot == 'cell':                        # events and members of chords, in a key; with a space on a beat
+        sharps, space = which
+        words = {name: 1 << pitch for name, pitch in pitches(sharps).items()} | {'z': REST, '[': CHORD}
+        words = {space + word: bit for word, bit in words.items()} | {']': CHORD_END, '|': CELL_END}
     elif slot == 'length':
         words = {LENGTH[units]: 1 << units for units in range(1, MAX_BAR + 1)}
     else:
@@ -84,9 +90,10 @@ def pitches_of(notes):
 class Reader:
     """Where a text stands. Times are units of 1/24 quarter from the start of the bar."""
 
-    def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None):
+    def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None, beats=False, repeats=False):
         """The start of a tune. What is asked for must stand in its header: '3/4', '96', 'Em', ('program=0', 'drums').
-        `alphabet`: the characters that can be written, None for any."""
+        `alphabet`: the characters that can be written, None for any. beats, repeats: are they marked?"""
+        self.beats, self.repeats = beats, repeats
         self.alphabet = alphabet if alphabet is None else frozenset(alphabet)
         self.asked = {'L': None, 'M': meter, 'Q': tempo and f'1/4={tempo}', 'K': key, 'V': tuple(voices or ()) or None}
         self.grid = False                       # must notes begin and end on the grids of quantise.py?
@@ -94,11 +101,13 @@ class Reader:
         self.silent = True                      # is the last bar empty? A tune ends with its last note
         self.full = self.sharps = 0             # units in a bar of this meter; the key
         self.length = 0                         # of this bar; 0 while the first bar's first cell may become a pickup
+        self.beat = 0                           # units between two spaces, or 0
+        self.repeat = OUTSIDE
         self.fields = 0                         # mask of the fields that may still stand in this bar
         self.voice = -1                         # of the present cell, or of the last one in this bar
         self.due = {}                           # voice -> pitches (mask) tied into this bar, of voices still to come
         self.ties = {}                          # voice -> pitches (mask) tied into the next bar
-        self.cell_table, self.length_table = {}, table(self.alphabet, 'length')
+        self.signature, self.length_table = 0, table(self.alphabet, 'length')        # of the present cell
         self.must = 0                           # pitches (mask) that the first event has to take up
         self.position = self.reached = 0        # of the next event in its cell; the latest end of a note
         self.room = self.lengths = self.free = 0            # see `look_ahead`
@@ -111,7 +120,7 @@ class Reader:
 
     @property
     def can_end(self):
-        return self.fields == METER | TEMPO | KEY and not (self.silent or self.due or self.partial)
+        return self.fields == ALL_FIELDS and not (self.silent or self.due or self.partial)
 
     @property
     def ends_line(self):
@@ -129,8 +138,7 @@ class Reader:
                     return None
                 partial = ''
             partial += char
-            if char in '\n]|':                  # no word goes on after these
-                new.end_word(partial)
+            if char in '\n]|' and new.end_word(partial):        # no word goes on after these, but for `|:`
                 partial = ''
         new.partial = partial
         return new
@@ -159,13 +167,13 @@ class Reader:
     # The slots: X_words gives (table, mask of what may stand there), end_X does what the word says and goes on.
 
     def header_words(self):
-        return table(self.alphabet, self.slot, len(self.drums), self.asked[self.slot]), ANY
+        return table(self.alphabet, self.slot, len(self.drums), self.asked[self.slot], self.repeats), ANY
 
     def end_header(self, word, bit):
-        if word[0] in '[Z':
+        if word[0] in '[Z|':
             return self.end_bar(word, bit)
         if word[0] == 'M':
-            self.full = METERS[word[2:-1]]
+            self.set_meter(word[2:-1])
         elif word[0] == 'K':
             self.sharps = KEYS[word[2:-1]][0]
         elif word[0] == 'V':
@@ -178,26 +186,41 @@ class Reader:
         allowed = self.fields | (1 << last) - (1 << self.voice + 1)
         if not self.due:
             allowed |= SILENCE if self.voice < 0 else NEWLINE
+            if self.repeats and self.voice < 0 and (self.repeat or self.fields == ALL_FIELDS):      # a line begins
+                allowed |= {OUTSIDE: REPEAT_SIGN, IN_REPEAT: ENDING_SIGN | AGAIN_SIGN,
+                            IN_ENDING: AGAIN_SIGN}.get(self.repeat, 0)
         return table(self.alphabet, 'bar'), allowed
 
     def end_bar(self, word, bit):
-        self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: METER | TEMPO | KEY}.get(bit, 0)
-        if bit == NEWLINE:
+        self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: ALL_FIELDS}.get(bit, 0)
+        if bit in SIGNS:
+            self.repeat = dict(zip(SIGNS, (REPEAT_EMPTY, ENDING_EMPTY, OUTSIDE)))[bit]
+            self.length = self.full             # also of a first bar, which now is no pickup
+            self.fields = 0 if self.repeat else ALL_FIELDS
+        elif bit == NEWLINE:
             self.due, self.ties, self.voice, self.length = self.ties, {}, -1, self.full
+            if self.repeat:                     # in which nothing changes
+                self.fields = 0
+                self.repeat = {REPEAT_EMPTY: IN_REPEAT, ENDING_EMPTY: IN_ENDING}.get(self.repeat, self.repeat)
         elif bit == SILENCE:
             self.silent, self.voice = True, len(self.drums) - 1
         elif bit == METER:
-            self.full = self.length = METERS[word[3:-1]]
+            self.set_meter(word[3:-1])
+            self.length = self.full
         elif bit == KEY:
             self.sharps = KEYS[word[3:-1]][0]
         elif bit != TEMPO:                      # a cell opens
             self.silent, self.voice = False, bit.bit_length() - 1
-            self.cell_table = table(self.alphabet, 'cell', 0 if self.drums[self.voice] else self.sharps)
+            self.signature = 0 if self.drums[self.voice] else self.sharps
             self.must = self.due.get(self.voice, 0)
             self.due = {voice: mask for voice, mask in self.due.items() if voice != self.voice}
             self.look_ahead()
             return self.go('event')
         self.go('bar')
+
+    def set_meter(self, meter):
+        self.full = METERS[meter]
+        self.beat = beat_of(*map(int, meter.split('/'))) if self.beats else 0
 
     def event_words(self):
         """The cell's end, a chord, a rest, a note. Several pitches tied into the bar are taken up by a chord only."""
@@ -211,7 +234,8 @@ class Reader:
             rested = self.chord and not self.chord[-1][1]
             if not (rested or self.must) and self.rests():
                 allowed |= REST
-        return self.cell_table, allowed
+        space = ' ' if self.beat and self.position and self.position % self.beat == 0 else ''
+        return table(self.alphabet, 'cell', self.signature, space), allowed
 
     def end_event(self, word, bit):
         if bit == CELL_END:
@@ -232,7 +256,7 @@ class Reader:
             allowed &= ((missing & -missing) << 1) - 1
         elif len(self.chord) > 1:
             allowed |= CHORD_END
-        return self.cell_table, allowed
+        return table(self.alphabet, 'cell', self.signature, ''), allowed
 
     def end_member(self, word, bit):
         if bit == CHORD_END:

@@ -17,6 +17,8 @@ from functools import cache
 import numpy as np
 import torch
 
+from music.repeats import MARKS
+
 KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
 FEW = 128                   # tokens among which the likely ones are sought first
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
@@ -47,10 +49,11 @@ class Tune:
         self.ids.append(i)
         self.reader = reader
         if self.tokens[i].endswith('\n'):
-            if self.bar_ends or self.text[self.text.rfind('\n', 0, -1) + 1] in '[Z':
-                self.bar_ends.append(len(self.ids))
-            else:
+            line = self.text[self.text.rfind('\n', 0, -1) + 1:-1]
+            if not self.bar_ends and line[0] not in '[Z|':
                 self.header_end = len(self.ids)
+            elif line not in MARKS:
+                self.bar_ends.append(len(self.ids))
 
     def mark(self):
         """A line or the bar of a voice begins here: the place to come back to."""

@@ -2,15 +2,16 @@
 
 from configurator import fail
 from music.midi import read_midi
-from music.notation import encode
+from music.notation import NotationError, decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
+from music.repeats import MARKS, unfolded
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
 
 
-def prompt_text(s):
-    """The prompt in the notation, '' without one."""
+def prompt_text(s, marks):
+    """The prompt in the notation, '' without one. `marks`: {'beats': .., 'repeats': ..} of what the model reads."""
     name, text = 'the prompt', (s.prompt or '').replace('\\n', '\n').lstrip()
     if s.prompt and s.prompt.lower().endswith(('.abc', '.mid', '.midi')):
         name = s.prompt
@@ -21,18 +22,30 @@ def prompt_text(s):
             text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
         except (OSError, MidiError) as e:
             fail(f'--prompt={name}: {e}')
-    if Reader().feed(text) is None:                         # not our notation: any other ABC
+    if not text.startswith('L:1/8\nM:') and Reader().feed(text) is None:       # not our notation: any other ABC
         music = next((music for _, music, _ in read_abc(text) if music and len(music.notes)), None)
         if music is None:
             reasons = [reason for _, _, reason in read_abc(text) if reason]
             fail(f'{name} is no music: {reasons[-1] if reasons else "no tune in it"}')
         text = encode(music)
-    lines = text.splitlines(keepends=True)
-    n_header = sum(not line.startswith(('[', 'Z')) for line in lines)
-    return text if s.prompt_bars is None else ''.join(lines[:n_header + s.prompt_bars])
+    if s.prompt_bars is not None:
+        text = first_bars(text, s.prompt_bars)
+    if Reader(**marks).feed(text) is None:                  # a person's spaces, or none
+        try:
+            text = encode(decode(text), **marks)
+        except NotationError as e:
+            fail(f'{name}: {e}; let it end at a barline')
+    return text
 
 
-def start_reader(s, tokenizer, prompt):
+def first_bars(text, n):
+    """The first bars of a text in the notation, repeats played out."""
+    lines = text.splitlines()
+    header = [line for line in lines if line[1:2] == ':' and line not in MARKS]
+    return '\n'.join(header + [bar for _, bar in unfolded(lines[len(header):])][:n]) + '\n'
+
+
+def start_reader(s, tokenizer, prompt, marks):
     """Reader of a tune with the header that is asked for, in the characters that the vocabulary has."""
     programs, alphabet = s.programs or [], {token for token in tokenizer.tokens if len(token) == 1}
     rows = [('meter', s.meter, METERS, 'such as 4/4, 3/4, 6/8'), ('key', s.key, KEYS, ' '.join(KEYS)),
@@ -45,4 +58,4 @@ def start_reader(s, tokenizer, prompt):
         if missing:
             fail(f'--{name}: the vocabulary of this checkpoint cannot write it, its training data hold no {missing}')
     voices = [f'program={p}' if p.isdigit() else p for p in programs]
-    return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices, alphabet)
+    return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices, alphabet, **marks)

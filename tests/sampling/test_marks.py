@@ -1,0 +1,81 @@
+"""constrain.py, prompt.py and generate.py where beats and repeats are marked: what encode writes, and nothing but that."""
+import types
+
+import pytest
+import torch
+
+import bpe
+import sample
+from lstm import LSTM, LSTMConfig
+from music.notation import decode, encode
+from music.repeats import MARKS
+from sampling.constrain import Reader
+from sampling.generate import Tune, generate
+from sampling.prompt import prompt_text
+
+HEAD = 'L:1/8\nM:6/8\nQ:1/4=120\nK:G\nV:1 program=0\n'
+BARS = ['[V:1]FAd dcd|', '[V:1]GBG g2f|', '[V:1]A3 z3|', '[V:1][GB]2d d3|', '[V:1]e3/2d/2c BAG|', '[V:1]d6|']
+PLAIN = HEAD + '\n'.join(bar.replace(' ', '') for bar in BARS[:4] + BARS[4:5] + BARS[:4] + BARS[5:]) + '\n'
+MARKED = HEAD + '\n'.join(['|:', *BARS[:4], '[1', BARS[4], ':|', BARS[5]]) + '\n'
+BOTH = {'beats': True, 'repeats': True}
+
+
+def reads(text, **marks):
+    reader = Reader(**marks).feed(text)
+    return reader is not None and reader.can_end
+
+
+def test_what_encode_writes_is_read_and_only_with_these_marks():
+    music = decode(PLAIN)
+    assert encode(music, **BOTH) == MARKED
+    for beats in (False, True):
+        for repeats in (False, True):
+            text = encode(music, beats, repeats)
+            assert [reads(text, beats=b, repeats=r) for b in (False, True) for r in (False, True)] == [
+                b == beats and r >= repeats for b in (False, True) for r in (False, True)]
+
+
+@pytest.mark.parametrize('old,new', [
+    ('FAd dcd', 'FAddcd'), ('FAd dcd', 'F Ad dcd'), ('FAd dcd', ' FAd dcd'), ('FAd dcd', 'FAd  dcd'), ('dcd|', 'dcd |'),
+    ('[GB]2d', '[G B]2d'), ('d3|', 'd 3|')])
+def test_a_space_stands_in_front_of_each_event_on_a_beat_and_nowhere_else(old, new):
+    assert reads(MARKED, **BOTH) and not reads(MARKED.replace(old, new), **BOTH)
+
+
+@pytest.mark.parametrize('lines', [
+    [':|'], ['[1'], ['|:', ':|'], ['|:', BARS[0], '|:'], ['|:', BARS[0], '[1', ':|'], ['|:', BARS[0], '[1', BARS[1], '[1'],
+    ['|:', BARS[0]], ['|:', BARS[0][:-1] + '-|', ':|'], ['|:', '[M:3/4]' + BARS[0], ':|'], ['|:', '[V:1]FAd|', ':|'],
+    [BARS[0], '[K:D]|:', BARS[0], ':|']])
+def test_a_mark_stands_only_where_it_makes_sense(lines):
+    assert not reads(HEAD + '\n'.join(lines) + '\n', **BOTH)
+
+
+def test_a_tune_may_begin_with_a_repeat_or_end_with_one():
+    for lines in (['|:', BARS[0], ':|'], ['|:', BARS[0], ':|', '|:', BARS[1], '[1', BARS[2], ':|', BARS[3]]):
+        text = HEAD + '\n'.join(lines) + '\n'
+        assert reads(text, **BOTH) and decode(text)
+
+
+@pytest.fixture(scope='module')
+def world():
+    texts = [MARKED.replace('K:G', f'K:{key}') for key in ('G', 'C', 'D', 'F')]
+    tokenizer = bpe.train(texts, 90)
+    torch.manual_seed(0)
+    return LSTM(LSTMConfig(vocab_size=90, n_layer=1, hidden_size=16)).eval(), tokenizer
+
+
+def test_tunes_under_the_constraint_keep_its_marks(world):
+    model, tokenizer = world
+    tunes = [Tune(tokenizer, (1, i), Reader(alphabet=set(tokenizer.tokens), **BOTH)) for i in range(6)]
+    generate(model, tokenizer, tunes, max_tokens=150, max_bars=8)
+    texts = [sample.finish(tune) for tune in tunes]
+    assert all(decode(text) and Reader(**BOTH).feed(text) for text in texts)
+    assert any('|:' in text for text in texts) and any('] ' in text or '/2 ' in text for text in texts)
+
+
+def test_a_prompt_takes_the_marks_of_the_model():
+    asked = lambda **s: types.SimpleNamespace(**{'prompt_bars': None, **s})
+    assert prompt_text(asked(prompt=PLAIN), BOTH) == MARKED
+    assert prompt_text(asked(prompt=MARKED), {'beats': False, 'repeats': False}) == PLAIN
+    assert prompt_text(asked(prompt=PLAIN, prompt_bars=2), BOTH) == HEAD + '\n'.join(BARS[:2]) + '\n'
+    assert prompt_text(asked(prompt=MARKED, prompt_bars=6), BOTH).count('|') == 6 + 0
