@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling import frontier, laws
 from scaling.report import interval, short, spoken
+from scaling.runs import size_of
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402 (after the choice of backend)
@@ -40,10 +41,12 @@ def span(values, margin, above=0.0):
 
 
 def draw_scaling(result):
-    """Figure of scaling.png: L(N, D) with the best use of compute; L(N) with residuals; GPT against LSTM."""
+    """Figure of scaling.png: L(N, D) with the best use of compute; L(N) with residuals; GPT against LSTM; copying."""
     l_nd, which = result['l_nd'] or {}, list(next(iter(result['laws'].values()), {}))
     compared = bool(result['efficiency'] and result['efficiency']['curve'])
-    heights = [4.8] * len(l_nd) + [5, 1.4] * bool(which) + [3.4] * compared
+    recalled = any('recalled_loss' in run for run in result['runs'])
+    below = [draw_efficiency] * compared + [draw_recalled] * recalled
+    heights = [4.8] * len(l_nd) + [5, 1.4] * bool(which) + [3.8] * bool(below)
     with plt.rc_context(LOOK):
         figure = plt.figure(figsize=(11, sum(heights) + 0.5 * len(heights) + 0.4), layout='constrained')
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
@@ -54,8 +57,8 @@ def draw_scaling(result):
             at = column if len(which) == 2 else slice(None)
             top = figure.add_subplot(grid[len(l_nd), at])
             draw_law(top, figure.add_subplot(grid[len(l_nd) + 1, at], sharex=top), result, size)
-        if compared:
-            draw_efficiency(figure.add_subplot(grid[-1, :]), result)
+        for column, draw in enumerate(below):
+            draw(figure.add_subplot(grid[-1, column if len(below) == 2 else slice(None)]), result)
     return figure
 
 
@@ -114,6 +117,22 @@ def draw_efficiency(ax, result):
     log_axis(ax.yaxis, low, high, '{:g}×'.format)
     ax.locator_params(axis='x', nbins=6)
     ax.legend(loc='upper right')
+
+
+def draw_recalled(ax, result):
+    """Loss of the targets that could be looked up in the window, and of the rest, of all runs that tell them apart."""
+    runs = sorted([run for run in result['runs'] if 'recalled_loss' in run], key=size_of)
+    for arch in sorted({run['arch'] for run in runs}):
+        own, (colour, marker, _) = [run for run in runs if run['arch'] == arch], STYLE.get(arch, OTHER)
+        share = sum(run['recalled_share'] for run in own) / len(own)
+        for key, dash, words in (('rest_loss', '--', 'the rest'), ('recalled_loss', '-', f'seen before, {share:.0%}')):
+            ax.plot([size_of(run) for run in own], [run[key] for run in own], dash, color=colour, marker=marker, ms=7,
+                    mec='white', lw=2, label=f'{spoken(arch)}: {words}')
+    losses = [run[key] for run in runs for key in ('recalled_loss', 'rest_loss')]
+    log_axis(ax.yaxis, *span([loss for loss in losses if loss], 0.1, 0.3))
+    log_axis(ax.xaxis, *span([size_of(run) for run in runs], 0.1), short)
+    ax.set(xlabel='N', ylabel='loss, nats per token', title='Tokens that stood in the window before')
+    ax.legend(loc='upper right', ncols=2, columnspacing=1, handlelength=1.6)
 
 
 def draw_surface(ax, law, title):

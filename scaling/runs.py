@@ -15,7 +15,7 @@ from scaling.report import listed, short
 
 SIZES = ('total', 'non_embedding')
 POSITIVE = ('n_total', 'n_non_embedding', 'tokens', 'loss', 'loss_per_note', 'loss_per_token', 'flops', 'learning_rate')
-NUMBERS = (*POSITIVE, 'loss_se', 'seconds')
+NUMBERS = (*POSITIVE, 'loss_se', 'seconds', 'recalled_share', 'recalled_loss', 'rest_loss')
 # What all runs of one law must share and, if they are GPTs, the kind of attention (the original's where it is unknown).
 ALIKE = ('tokens', 'epochs', 'batch_size', 'block_size', 'optimizer', 'beta2', 'schedule', 'decayed', 'weight_decay',
          'init', 'tokenizer', 'val_set', 'group')
@@ -101,6 +101,9 @@ def run_of(checkpoint, name):
            'machine': f'{train["device"]} {train["dtype"]} x {train["ranks"]}'}
     recipe = ('batch_size', 'optimizer', 'beta2', 'schedule', 'learning_rate', 'weight_decay', 'init')
     run |= {key: train[key] for key in recipe if key in train} | {key: model[key] for key in ATTENTION if key in model}
+    if 'recalled' in val:
+        run |= {'recalled_share': val['recalled']['share'], 'recalled_loss': val['recalled']['loss'],
+                'rest_loss': val['rest']['loss']}
     if 'flops_per_token' in checkpoint:
         run['flops'] = float(checkpoint['flops_per_token'] * last['tokens'])
     return run
