@@ -1,7 +1,11 @@
-# quick family of `make`: GPT, 12,672 non-embedding parameters
+# quick family of `make`: GPT, 149,507 non-embedding parameters
 arch = 'gpt'
-n_layer = 1
-n_head = 2
-n_embd = 32
-batch_size = 8                     # 1,216 steps: every window of the bundled corpus once
-learning_rate = 0.04           # a power of N through the best rates of results/quick_rates.csv (four GPTs, three LSTMs)
+n_layer = 3
+n_head = 2                     # of 32 channels
+n_embd = 64
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+batch_size = 8                 # 2,048 tokens a step, every window of the bundled corpus once
+beta2 = 0.99
+learning_rate = 0.011          # the rule of results/quick_rates.csv, found with the original attention

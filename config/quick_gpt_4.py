@@ -1,7 +1,11 @@
-# quick family of `make`: GPT, 334,848 non-embedding parameters
+# quick family of `make`: GPT, 926,723 non-embedding parameters
 arch = 'gpt'
 n_layer = 3
-n_head = 4
-n_embd = 96
-batch_size = 8                     # 1,216 steps: every window of the bundled corpus once
-learning_rate = 0.0068         # a power of N through the best rates of results/quick_rates.csv (four GPTs, three LSTMs)
+n_head = 5                     # of 32 channels
+n_embd = 160
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+batch_size = 8                 # 2,048 tokens a step, every window of the bundled corpus once
+beta2 = 0.99
+learning_rate = 0.004          # the rule of results/quick_rates.csv, found with the original attention

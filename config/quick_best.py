@@ -1,0 +1,12 @@
+# the model that writes the tunes of `make`: quick_gpt_4 with twice the tokens, GPT, 926,723 non-embedding parameters
+arch = 'gpt'
+n_layer = 3
+n_head = 5                     # of 32 channels
+n_embd = 160
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+batch_size = 8
+epochs = 2
+beta2 = 0.99
+learning_rate = 0.004          # the rule of results/quick_rates.csv, found with the original attention
