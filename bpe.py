@@ -35,12 +35,13 @@ ESCAPES = '\\0123456789abcdef'
 class Tokenizer:
     """`tokens`: the text of each id in the order of the merges, without <|tune|>, whose id is len(tokens)."""
 
-    def __init__(self, kind, tokens):
+    def __init__(self, kind, tokens, split=None):
         self.kind, self.tokens = kind, tokens                           # kind: 'bpe' or 'char'
+        self.split = split or (SPLIT if kind == 'bpe' else CHARACTER)   # where it was trained, it may have been another
         self.tune, self.vocab_size = len(tokens), len(tokens) + 1
         self.hash = hashlib.sha256(self.to_json().encode()).hexdigest()
         self._encoding = tiktoken.Encoding(
-            'music', pat_str=SPLIT if kind == 'bpe' else CHARACTER, special_tokens={TUNE: self.tune},
+            'music', pat_str=self.split, special_tokens={TUNE: self.tune},
             mergeable_ranks={token.encode(): i for i, token in enumerate(tokens)})
         alphabet = ''.join(re.escape(token) for token in tokens if len(token) == 1 and token != '\\')
         self._strange = re.compile(f'[^{alphabet}]')
@@ -59,16 +60,16 @@ class Tokenizer:
         return re.sub(r'(?:\\[0-9a-f]{2})+', unescape, text) if '\\' in text else text
 
     def to_json(self):
-        return json.dumps({'kind': self.kind, 'split': SPLIT if self.kind == 'bpe' else CHARACTER,
-                           'vocab_size': self.vocab_size, 'tokens': self.tokens}, indent=0)
+        return json.dumps({'kind': self.kind, 'split': self.split, 'vocab_size': self.vocab_size,
+                           'tokens': self.tokens}, indent=0)
 
     @classmethod
     def from_json(cls, text):
-        """Tokenizer of `to_json`'s text; ValueError if it is not one, or of another version of the split."""
+        """Tokenizer of `to_json`'s text, with the split of its time; ValueError or KeyError if it is not one."""
         data = json.loads(text)
-        tokenizer = cls(data['kind'], data['tokens'])
+        tokenizer = cls(data['kind'], data['tokens'], data['split'])
         if json.loads(tokenizer.to_json()) != data:
-            raise ValueError('not a tokenizer of this version of bpe.py')
+            raise ValueError('not a tokenizer of bpe.py')
         return tokenizer
 
     @classmethod

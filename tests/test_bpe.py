@@ -150,3 +150,9 @@ def test_report_names_the_longest_and_the_most_used_tokens(trained, tmp_path):
     token, count = Counter(t for t in (tokenizer.tokens[i] for i in ids[1:]) if len(t) > 1).most_common(1)[0]
     assert re.search(rf'most used.*:\n +{count}  {re.escape(repr(token))}\n', report)
     assert repr(max(tokenizer.tokens, key=len)) in report
+
+
+def test_a_tokenizer_keeps_the_split_it_was_trained_with():
+    old = bpe.Tokenizer('bpe', ['a', 'b', '|', ' ', ' a'], r'[^|]*\||[^|]+')
+    again = bpe.Tokenizer.from_json(old.to_json())
+    assert again.split == old.split and again.hash == old.hash and again.encode('a a|b') == old.encode('a a|b')

@@ -19,7 +19,7 @@ from test_sources import Server
 
 import bpe
 import prepare
-from conftest import ROOT
+from conftest import ROOT, need
 from corpus import convert, dedupe, pool, shards, sources
 from corpus.convert import Form
 from music import notation
@@ -392,8 +392,8 @@ def test_beats_and_repeats_are_marks_in_the_same_music_on_the_same_sides(corpus,
     assert any(' ' in line for text in marked for line in text.splitlines() if line[0] == '[')
 
 
-@pytest.mark.skipif(not shutil.which('midi2abc'), reason='abcmidi is not installed')
 def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus, prepared, tmp_path):
+    need('midi2abc')
     meta = run(corpus, str(tmp_path), '--converter=midi2abc')
     for name in ('train', 'val', 'test'):
         assert meta['splits'][name]['notes'] == prepared[1]['splits'][name]['notes']
