@@ -50,7 +50,7 @@ def convert(job):
         text = None
         if music is not None and form.converter == 'midi2abc':
             text, reason = midi2abc(data)
-        elif music is not None:
+        elif music is not None and (form.beats or form.repeats):
             text = notation.encode(music, form.beats, form.repeats)
         if reason:
             about = {'reason': reason, 'notes': 0 if music is None else len(music.notes)}
@@ -118,7 +118,7 @@ def describe(music, report, text):
               else 'mostly silent' if silent > MAX_SILENCE * bars else None)
     if reason:
         return {'reason': reason, 'notes': len(music.notes)}
-    return {'text': text, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
+    return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
             'bars': bars, 'sketch': dedupe.sketch(music), 'report': report}
 
 

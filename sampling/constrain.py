@@ -102,7 +102,7 @@ class Reader:
         self.full = self.sharps = 0             # units in a bar of this meter; the key
         self.length = 0                         # of this bar; 0 while the first bar's first cell may become a pickup
         self.beat = 0                           # units between two spaces, or 0
-        self.repeat = OUTSIDE
+        self.repeat, self.body_silent = OUTSIDE, False
         self.fields = 0                         # mask of the fields that may still stand in this bar
         self.voice = -1                         # of the present cell, or of the last one in this bar
         self.due = {}                           # voice -> pitches (mask) tied into this bar, of voices still to come
@@ -194,6 +194,10 @@ class Reader:
     def end_bar(self, word, bit):
         self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: ALL_FIELDS}.get(bit, 0)
         if bit in SIGNS:
+            if bit == ENDING_SIGN:
+                self.body_silent = self.silent
+            elif self.repeat == IN_ENDING:      # the bar played last is the one before the ending
+                self.silent = self.body_silent
             self.repeat = dict(zip(SIGNS, (REPEAT_EMPTY, ENDING_EMPTY, OUTSIDE)))[bit]
             self.length = self.full             # also of a first bar, which now is no pickup
             self.fields = 0 if self.repeat else ALL_FIELDS

@@ -50,7 +50,7 @@ class Tune:
         self.reader = reader
         if self.tokens[i].endswith('\n'):
             line = self.text[self.text.rfind('\n', 0, -1) + 1:-1]
-            if not self.bar_ends and line[0] not in '[Z|':
+            if not self.bar_ends and line[:1] not in ('[', 'Z', '|'):
                 self.header_end = len(self.ids)
             elif line not in MARKS:
                 self.bar_ends.append(len(self.ids))

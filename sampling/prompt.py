@@ -1,11 +1,12 @@
 """How tunes begin: with a prompt, whatever its form, or with what is asked for in the header."""
+import re
 
 from configurator import fail
 from music.midi import read_midi
-from music.notation import NotationError, decode, encode
+from music.notation import decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
-from music.repeats import MARKS, unfolded
+from music.repeats import unfolded
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
 
@@ -22,27 +23,28 @@ def prompt_text(s, marks):
             text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
         except (OSError, MidiError) as e:
             fail(f'--prompt={name}: {e}')
-    if not text.startswith('L:1/8\nM:') and Reader().feed(text) is None:       # not our notation: any other ABC
+    if text.startswith('L:1/8\nM:'):                        # our notation; of several tunes the first one
+        text = re.sub(r'\n\s*\n(?s:.*)', '\n', text)
+    elif Reader().feed(text) is None:                       # any other ABC
         music = next((music for _, music, _ in read_abc(text) if music and len(music.notes)), None)
         if music is None:
             reasons = [reason for _, _, reason in read_abc(text) if reason]
             fail(f'{name} is no music: {reasons[-1] if reasons else "no tune in it"}')
         text = encode(music)
-    if s.prompt_bars is not None:
-        text = first_bars(text, s.prompt_bars)
-    if Reader(**marks).feed(text) is None:                  # a person's spaces, or none
+    if Reader(**marks).feed(text) is None:                  # without our spaces, or with a person's
         try:
-            text = encode(decode(text), **marks)
-        except NotationError as e:
+            text = encode(decode(text), marks['beats'])
+        except ValueError as e:
             fail(f'{name}: {e}; let it end at a barline')
-    return text
+    return text if s.prompt_bars is None else first_bars(text, s.prompt_bars)
 
 
 def first_bars(text, n):
-    """The first bars of a text in the notation, repeats played out."""
+    """The first bars of a text in the notation, repeats played out; all of it if it has no more."""
     lines = text.splitlines()
-    header = [line for line in lines if line[1:2] == ':' and line not in MARKS]
-    return '\n'.join(header + [bar for _, bar in unfolded(lines[len(header):])][:n]) + '\n'
+    n_header = next((i for i, line in enumerate(lines) if line[0] in '[Z|'), len(lines))
+    bars = [bar for _, bar in unfolded(lines[n_header:])]
+    return text if len(bars) <= n else '\n'.join(lines[:n_header] + bars[:n]) + '\n'
 
 
 def start_reader(s, tokenizer, prompt, marks):

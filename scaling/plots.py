@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt  # noqa: E402 (after the choice of backend)
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator  # noqa: E402
 
 STYLE = {'gpt': ('#0072B2', 'o', 'Blues'), 'lstm': ('#D55E00', 's', 'Oranges')}         # colour, marker, shades
+COPYING = {'recalled_share', 'recalled_loss', 'rest_loss'}
 OTHER = ('#009E73', '^', 'Greens')
 LOOK = {'font.size': 14, 'axes.titlesize': 15, 'axes.labelsize': 15, 'legend.fontsize': 12, 'axes.titleweight': 'bold',
         'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
@@ -44,7 +45,7 @@ def draw_scaling(result):
     """Figure of scaling.png: L(N, D) with the best use of compute; L(N) with residuals; GPT against LSTM; copying."""
     l_nd, which = result['l_nd'] or {}, list(next(iter(result['laws'].values()), {}))
     compared = bool(result['efficiency'] and result['efficiency']['curve'])
-    recalled = any('recalled_loss' in run for run in result['runs'])
+    recalled = any(COPYING <= run.keys() for run in result['runs'])
     below = [draw_efficiency] * compared + [draw_recalled] * recalled
     heights = [4.8] * len(l_nd) + [5, 1.4] * bool(which) + [3.8] * bool(below)
     with plt.rc_context(LOOK):
@@ -121,7 +122,7 @@ def draw_efficiency(ax, result):
 
 def draw_recalled(ax, result):
     """Loss of the targets that could be looked up in the window, and of the rest, of all runs that tell them apart."""
-    runs = sorted([run for run in result['runs'] if 'recalled_loss' in run], key=size_of)
+    runs = sorted([run for run in result['runs'] if COPYING <= run.keys()], key=size_of)
     for arch in sorted({run['arch'] for run in runs}):
         own, (colour, marker, _) = [run for run in runs if run['arch'] == arch], STYLE.get(arch, OTHER)
         share = sum(run['recalled_share'] for run in own) / len(own)

@@ -1,4 +1,4 @@
-"""The house: eight scripts at the door, rooms behind them, and imports that run one way (the table in README.md)."""
+"""The house: eight scripts at the door, rooms behind them, and imports that run one way (MAY_IMPORT below)."""
 import ast
 import os
 import subprocess

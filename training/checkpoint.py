@@ -52,7 +52,8 @@ def starting_point(s, model, meta, run):
     checkpoint = read_checkpoint(path, mmap=False)
     if any(checkpoint['meta'][part] != meta[part] for part in ('tokenizer', 'splits')):
         fail(f'{path} was trained on other data than {s.data_dir} holds now')
-    theirs, ours = [{'arch': c['arch'], **c['train'], **c['model']}
+    defaults = dataclasses.asdict(type(s)())            # of settings that are newer than the checkpoint
+    theirs, ours = [{**defaults, 'arch': c['arch'], **c['train'], **c['model']}
                     for c in (checkpoint['config'], config_of(s, model, run))]
     may_differ = UNRELATED if path == own else UNRELATED | {'max_tokens', 'epochs'}
     for name in (k for k in ours if k not in may_differ and theirs.get(k) != ours[k]):

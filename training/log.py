@@ -26,7 +26,7 @@ def introduce(s, meta, run, model, n_windows, n_steps, start):
 
 def in_words(val):
     """A result of `evaluate` (nats), for a line on the console."""
-    recalled, rest = val['recalled'], val['rest']
+    recalled, rest = (val.get(part, {'share': 0, 'loss': 0}) for part in ('recalled', 'rest'))     # older runs: none
     return (f"loss {val['loss']:.4f} ± {val['se']:.4f} per token, {val['per_note']:.4f} per note, "
             f"{val['per_char']:.4f} per character, perplexity {val['perplexity']:.2f}; {recalled['share']:.0%} of the "
             f"tokens stood in the window before: {recalled['loss']:.3f}, the rest {rest['loss']:.3f}")

@@ -8,7 +8,6 @@ import bpe
 import sample
 from lstm import LSTM, LSTMConfig
 from music.notation import decode, encode
-from music.repeats import MARKS
 from sampling.constrain import Reader
 from sampling.generate import Tune, generate
 from sampling.prompt import prompt_text
@@ -75,7 +74,39 @@ def test_tunes_under_the_constraint_keep_its_marks(world):
 
 def test_a_prompt_takes_the_marks_of_the_model():
     asked = lambda **s: types.SimpleNamespace(**{'prompt_bars': None, **s})
-    assert prompt_text(asked(prompt=PLAIN), BOTH) == MARKED
+    assert prompt_text(asked(prompt=PLAIN), BOTH) == encode(decode(PLAIN), beats=True)      # played out: what is given stays given
     assert prompt_text(asked(prompt=MARKED), {'beats': False, 'repeats': False}) == PLAIN
     assert prompt_text(asked(prompt=PLAIN, prompt_bars=2), BOTH) == HEAD + '\n'.join(BARS[:2]) + '\n'
-    assert prompt_text(asked(prompt=MARKED, prompt_bars=6), BOTH).count('|') == 6 + 0
+    assert prompt_text(asked(prompt=MARKED, prompt_bars=6), BOTH) == HEAD + '\n'.join(BARS[:5] + BARS[:1]) + '\n'
+    assert prompt_text(asked(prompt='', prompt_bars=4), BOTH) == ''
+    assert prompt_text(asked(prompt=PLAIN + '\n' + PLAIN), BOTH) == prompt_text(asked(prompt=PLAIN), BOTH)
+
+
+@pytest.mark.parametrize('bars,n,expected', [
+    (['GABcde-', 'e6'], 1, ['GAB cde-']), (['CDEFGA', 'Z', 'Z', 'c6'], 3, ['CDE FGA', 'Z', 'Z']), (['CDE FGA', 'CD'], 5, ['CDE FGA', 'CD'])])
+def test_the_first_bars_of_a_prompt_stay_as_they_are(bars, n, expected):
+    text = lambda bars: HEAD + '\n'.join('Z|' if bar == 'Z' else f'[V:1]{bar}|' for bar in bars) + '\n'
+    prompt, wanted = text(bars), text(expected)
+    if expected[-1] == 'CD':                                    # a bar that is not whole yet
+        prompt, wanted = prompt[:-2], wanted[:-2]
+    s = types.SimpleNamespace(prompt=prompt, prompt_bars=n)
+    assert prompt_text(s, {'beats': True, 'repeats': False}) == wanted
+
+
+@pytest.mark.parametrize('lines', [[':|'], ['|:', '|:']])
+def test_a_prompt_with_a_mark_out_of_place_is_one_line(lines, capsys):
+    with pytest.raises(SystemExit) as stop:
+        prompt_text(types.SimpleNamespace(prompt=HEAD + '\n'.join([BARS[0], *lines]) + '\n', prompt_bars=1), BOTH)
+    assert stop.value.code == 2 and 'out of place' in capsys.readouterr().err
+
+
+def test_a_silent_ending_keeps_no_tune_from_its_end():
+    assert reads(HEAD + '\n'.join(['|:', *BARS[:4], '[1', 'Z|', ':|']) + '\n', **BOTH)
+    assert not reads(HEAD + '\n'.join(['|:', *BARS[:4], 'Z|', '[1', BARS[4], ':|']) + '\n', **BOTH)
+
+
+def test_an_empty_line_without_the_constraint_is_only_unreadable(world):
+    tune = Tune(world[1], (1, 0))
+    for i in world[1].encode('L:1/8\n\nK:C'):
+        tune.add(i, None)
+    assert tune.text == 'L:1/8\n\nK:C'
