@@ -43,7 +43,7 @@ class Settings:
     beats: bool | None = None               # a space before what starts on a beat; None: for bundled
     repeats: bool | None = None             # repeated sections once, with marks; None: for bundled
     tokenizer: str = 'bpe'                  # bpe, or char: an id per character, vocab_size is then what it takes
-    vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 500 for bundled, else 5,000
+    vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 1,000 for bundled, else 5,000
     tokenizer_chars: int = 50_000_000       # at most so much of train, chosen by hash, trains the tokenizer
     val_fraction: float | None = None       # of the tunes; None: 0.05 for bundled, else 0.01
     test_fraction: float | None = None      # as val_fraction
@@ -62,7 +62,7 @@ def check(s):
         sources.check(source)
     bundled = s.source == ['bundled']
     s.out_dir = s.out_dir or os.path.join('data', '+'.join(map(sources.name_of, s.source))[:100] or 'corpus')
-    s.vocab_size = s.vocab_size or (500 if bundled else 5000)
+    s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
     s.transpose = (3 if bundled and s.converter == 'builtin' else 0) if s.transpose is None else s.transpose
