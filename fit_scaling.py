@@ -86,7 +86,7 @@ def fit_l_nd(rows, bootstraps, seed):
 
 
 def analyse(rows, bootstraps, seed, cautions=()):
-    """All that scaling.json holds: loss_unit, conditions (of L(N)), laws, efficiency, l_nd, runs, cautions."""
+    """What scaling.json holds: loss_unit, conditions (of L(N)), laws, efficiency, l_nd, runs, l_n_runs, cautions."""
     unit = runs.choose_unit(rows)
     rows, of_rates = runs.best_rates(rows)
     alike, group, of_rest = runs.choose_l_n(rows)
@@ -96,7 +96,7 @@ def analyse(rows, bootstraps, seed, cautions=()):
         fail(' '.join(['nothing to fit.', *of_l_n, *of_rest]))
     cautions = [*cautions, *of_rates, *report.cautions_on_runs(rows), *of_l_nd, *(of_rest + of_l_n if fits else [])]
     return {'loss_unit': unit, 'conditions': alike, 'laws': fits, 'efficiency': efficiency, 'l_nd': l_nd or None,
-            'runs': rows, 'cautions': cautions}
+            'runs': rows, 'l_n_runs': [run['name'] for run in group], 'cautions': cautions}
 
 
 def beyond(data, point):

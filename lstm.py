@@ -4,6 +4,11 @@
 
 Embedding of the hidden size, stacked nn.LSTM layers, a head with bias. torch's two bias vectors a layer make parameter
 counts the original study's. Every window starts from a zero state, as the GPT's starts from an empty context.
+
+What an architecture must have, and train.py and sample.py use: a dataclass of its config with `block_size`, kept as
+`.config`; `init_weights`, `forward`, `init_cache`, `num_params`, `flops_per_token` and `hidden_matrices` as below; the
+names `wte`, `wpe` and `head` for what has learning rates of its own, `head.weight`; and caches whose tensors are
+(n_layer, B, ...), or (B,) for `pos`, which says that a row can be cut back.
 """
 from dataclasses import dataclass
 

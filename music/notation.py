@@ -164,7 +164,7 @@ def fields_of(meters, tempos, keys):
 #   trailing_rest_E   0 12  0         units of the rest behind the event, or 0
 #   alike_E           0  1  1         have all members one length and all or none a tie, which then follow the bracket?
 #   on_beat_E         1  1  1         does it start on a beat (only asked for with `beats`)?
-#   rest_on_beat_E    0  0  0         does the rest behind it?
+#   rest_on_beat_E    1  0  1         does the rest behind it, or if there is none what follows?
 
 
 def cut_at_barlines(music, starts):

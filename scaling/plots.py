@@ -45,7 +45,7 @@ def draw_scaling(result):
     """Figure of scaling.png: L(N, D) with the best use of compute; L(N) with residuals; GPT against LSTM; copying."""
     l_nd, which = result['l_nd'] or {}, list(next(iter(result['laws'].values()), {}))
     compared = bool(result['efficiency'] and result['efficiency']['curve'])
-    recalled = any(COPYING <= run.keys() for run in result['runs'])
+    recalled = any(COPYING <= run.keys() and run['name'] in result['l_n_runs'] for run in result['runs'])
     below = [draw_efficiency] * compared + [draw_recalled] * recalled
     heights = [4.8] * len(l_nd) + [5, 1.4] * bool(which) + [3.8] * bool(below)
     with plt.rc_context(LOOK):
@@ -121,8 +121,9 @@ def draw_efficiency(ax, result):
 
 
 def draw_recalled(ax, result):
-    """Loss of the targets that could be looked up in the window, and of the rest, of all runs that tell them apart."""
-    runs = sorted([run for run in result['runs'] if COPYING <= run.keys()], key=size_of)
+    """Loss of the targets that could be looked up in the window, and of the rest, of the runs of L(N) that tell."""
+    runs = [run for run in result['runs'] if COPYING <= run.keys() and run['name'] in result['l_n_runs']]
+    runs.sort(key=size_of)
     for arch in sorted({run['arch'] for run in runs}):
         own, (colour, marker, _) = [run for run in runs if run['arch'] == arch], STYLE.get(arch, OTHER)
         share = sum(run['recalled_share'] for run in own) / len(own)

@@ -206,7 +206,7 @@ def test_the_worked_bar_of_segments_and_events():
     segments = cut_at_barlines(music, starts)
     order, events = chords(segments, np.repeat(np.diff(starts), len(music.voices)), np.full(4, 24))
     assert segments[:, :5].tolist() == [[0] * 5, [24, 24, 48, 72, 72], [60, 64, 62, 60, 64], [24, 48, 12, 24, 24], [0, 0, 0, 1, 1]]
-    assert events[:, :3].tolist() == [[0, 2, 3], [1, 0, 0], [0, 0, 0], [0, 12, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]] and order.tolist() == list(range(7))
+    assert events[:, :3].tolist() == [[0, 2, 3], [1, 0, 0], [0, 0, 0], [0, 12, 0], [0, 1, 1], [1, 1, 1], [1, 0, 1]] and order.tolist() == list(range(7))
 
 
 def test_events_off_the_barlines_are_refused():
