@@ -3,7 +3,8 @@ arch = 'gpt'
 n_layer = 6
 n_head = 6
 n_embd = 288
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens), 0.0041 * (N / 1,000,000)^-0.32: extrapolated, not measured at this size.
+# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
+# 0.0041 * (N / 1,000,000)^-0.32: extrapolated, not measured at this size.
 learning_rate = 0.0023
 embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
 head_lr = 0.05

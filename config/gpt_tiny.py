@@ -3,7 +3,8 @@ arch = 'gpt'
 n_layer = 3
 n_head = 4
 n_embd = 192
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens), 0.0041 * (N / 1,000,000)^-0.32: inside the measured sizes.
+# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
+# 0.0041 * (N / 1,000,000)^-0.32: inside the measured sizes.
 learning_rate = 0.0038
 embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
 head_lr = 0.05

@@ -1,4 +1,5 @@
-# Overlay: today's attention, to be given after the config of a GPT (config/gpt_micro.py config/modern.py -> out/gpt_micro-modern).
+# Overlay: today's attention, to be given after the config of a GPT
+# (config/gpt_micro.py config/modern.py -> out/gpt_micro-modern).
 positions = 'rotary'        # queries and keys turned by their position, instead of a learned vector added to the input
-key_offset = True           # half of each key is that of the token before: one layer can look up what followed the same token
+key_offset = True           # half of each key is that of the token before: one layer is enough to copy
 qk_norm = True              # queries and keys of unit mean square: no cliff above the best learning rate

@@ -2,7 +2,8 @@
 arch = 'lstm'
 n_layer = 1
 hidden_size = 512
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens), 0.0022 * (N / 1,000,000)^-0.34: extrapolated, not measured at this size.
+# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
+# 0.0022 * (N / 1,000,000)^-0.34: extrapolated, not measured at this size.
 learning_rate = 0.0017
 embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
 head_lr = 0.05
