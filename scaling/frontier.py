@@ -54,7 +54,7 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None):
     """L = E + A/N^alpha + B/D^beta for at least 8 runs with 3 sizes and 3 token counts.
 
     clusters: a label a run; those of one label (a size's cool-downs of one seed share a trunk) are resampled together,
-    unless there are fewer than FEW_CLUSTERS labels.
+    unless there are fewer than FEW_CLUSTERS labels: then `too_few_trunks` is true, and the intervals are too narrow.
     Keys: E, A, B, alpha, beta; n_exponent, d_exponent, loss_exponent (N* ~ C^.., D* ~ C^.., L - E ~ C^-..); ci (95%
     bootstrap percentiles of these); identified (both exponents, by the rule of laws.py); objective (sum of Huber
     losses); residuals ((seen - fitted) / fitted); outliers (indices beyond 6 robust standard deviations); draws (rows
@@ -70,7 +70,8 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None):
     residual = y - model(best[None])[0][0]
 
     labels, member = np.unique(np.arange(len(n)) if clusters is None else clusters, return_inverse=True)
-    if len(labels) < FEW_CLUSTERS:
+    too_few = len(labels) < min(FEW_CLUSTERS, len(n))
+    if too_few:
         labels = member = np.arange(len(n))
     even = np.full(len(labels), 1 / len(labels))
     weight_BN = np.random.default_rng(seed).multinomial(len(labels), even, bootstraps)[:, member].astype(float)
@@ -87,7 +88,7 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None):
         'ci': ci, 'identified': identified(ci['alpha']) and identified(ci['beta']),
         'objective': float(huber(residual, DELTA).sum()), 'residuals': np.expm1(residual).tolist(),
         'outliers': np.flatnonzero(np.abs(residual) > 6 * robust_sd).tolist(),
-        'draws': np.stack([E, log_A, log_B, alpha, beta], axis=1)}
+        'too_few_trunks': too_few, 'draws': np.stack([E, log_A, log_B, alpha, beta], axis=1)}
 
 
 def predict(law, n, d):

@@ -52,6 +52,9 @@ def cautions_on_l_nd(arch, group, law):
     if law['outliers']:
         off = [f'{group[i]["name"]} ({law["residuals"][i]:+.1%})' for i in law['outliers']]
         texts.append(f'Far off {name}: {listed(off)}. All are kept; the Huber loss lets them pull little.')
+    if law['too_few_trunks']:
+        texts.append(f'{name}: runs of one size and seed share a trunk, and these are too few to be resampled as one; '
+                     'its intervals take runs as independent and are too narrow.')
     if not law['identified']:
         texts.append(f'{name} is poorly determined: alpha {interval(law["ci"]["alpha"])}, '
                      f'beta {interval(law["ci"]["beta"])}.')

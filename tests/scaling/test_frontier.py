@@ -6,6 +6,7 @@ import pytest
 from scipy import optimize
 
 from scaling import frontier
+from scaling.report import cautions_on_l_nd
 
 TRUTH = {'E': 1.817, 'A': 482.0, 'B': 2085.0, 'alpha': 0.348, 'beta': 0.366}
 
@@ -76,3 +77,13 @@ def test_budget_gives_its_tokens_per_parameter():
     row, = frontier.compute_optimal(law, [1e20], flops_per_n_d=5)
     assert row['n'] * row['d'] * 5 == pytest.approx(1e20) and row['d_per_n'] == pytest.approx(row['d'] / row['n'])
     assert row['d_per_n_ci'][0] < row['d_per_n'] < row['d_per_n_ci'][1]
+
+
+def test_too_few_trunks_are_said_to_make_the_intervals_too_narrow():
+    n, d = np.repeat([1e5, 4e5, 16e5], 4), np.tile([1e6, 4e6, 16e6, 64e6], 3)
+    loss = 1.5 + 300 * n ** -0.4 + 900 * d ** -0.4
+    group = [{'name': f'run {k}'} for k in range(12)]
+    for clusters, too_few in ((n, True), (np.arange(12), False), (None, False)):
+        law = frontier.fit_l_nd(n, d, loss, bootstraps=20, clusters=clusters)
+        assert law['too_few_trunks'] == too_few
+        assert any('too narrow' in text for text in cautions_on_l_nd('gpt', group, law)) == too_few
