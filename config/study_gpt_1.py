@@ -1,12 +1,14 @@
-# the study: GPT, 28,224 non-embedding parameters
+# the study: GPT of width 32, 25,282 non-embedding parameters
 arch = 'gpt'
-n_layer = 1
-n_head = 2
-n_embd = 48
-batch_size = 16                    # 4,096 tokens a step
+n_layer = 2
+n_head = 1                     # of 32 channels
+n_embd = 32
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+batch_size = 8                 # 2,048 tokens a step
 max_tokens = 10_000_000
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
-# 0.0041 * (N / 1,000,000)^-0.32: inside the measured sizes.
-learning_rate = 0.013
-embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
+beta2 = 0.99
+learning_rate = 0.0067
+embedding_lr = 0.1
 head_lr = 0.05

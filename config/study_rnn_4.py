@@ -1,11 +1,10 @@
-# the study: LSTM, 1,182,720 non-embedding parameters
+# the study: LSTM of width 384, 1,182,720 non-embedding parameters
 arch = 'lstm'
 n_layer = 1
 hidden_size = 384
-batch_size = 16                    # 4,096 tokens a step
+batch_size = 8                 # 2,048 tokens a step
 max_tokens = 10_000_000
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
-# 0.0022 * (N / 1,000,000)^-0.34: inside the measured sizes.
-learning_rate = 0.0021
-embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
+beta2 = 0.99
+learning_rate = 0.0067
+embedding_lr = 0.1
 head_lr = 0.05

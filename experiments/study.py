@@ -12,6 +12,7 @@ also one from another machine, is read and not trained. Our own tables are resul
 import math
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,25 +22,34 @@ from configurator import configure, fail
 from experiments.runner import ROOT, command, finished, read_rows, train, write_row
 from train import load_meta
 
-SEEDS = {           # of each size (config/study_*.py) for L(N); the longest run first
-    'rnn_5': (1,), 'gpt_6': (1,), 'rnn_4': (1,), 'gpt_5': (1,), 'gpt_4': (1,), 'rnn_3': (1, 2), 'gpt_3': (1, 2),
-    'rnn_2': (1, 2, 3), 'gpt_2': (1, 2, 3), 'rnn_1': (1, 2, 3), 'gpt_1': (1, 2, 3)}
-TRUNKS = ('gpt_4', 'gpt_2', 'gpt_1')                                # for L(N, D)
-TOKENS = (10_000_000, 5_000_000, 2_500_000, 1_250_000)              # of a trunk, and of the runs that branch off it
-COOLDOWN = 0.2                                                      # share of a run's tokens
-ABLATED = ('rnn_2', 'gpt_2')                                        # each with seed 1
-ABLATIONS = {       # an option of train.py; the data beside data_dir are prepare.py's with the option behind
-    'muon': '--optimizer=muon',
-    'midi2abc': '--data_dir={data_dir}-midi2abc',                   # --converter=midi2abc
-    'characters': '--data_dir={data_dir}-char',                     # --tokenizer=char
-    'near-duplicates kept': '--data_dir={data_dir}-copies'}         # --near_duplicates=False
+M = 1_000_000
+STEP = 8 * 256                                                                  # tokens, of every config
+SIZES = ('gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
+LONGEST = {'gpt_7': 40 * M, 'gpt_4': 40 * M, 'gpt_1': 40 * M}                   # of a size's trunk; others 20M tokens
+TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                # cool-downs end after so many
+COOLDOWN = 0.2                                                                  # share of a run's tokens
+WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
+SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_2': (2,)}       # beside seed 1, 10M
+ABLATION_TOKENS, ABLATION_SEEDS = 5 * M, (1, 2)
+BASE = 'as it is'
+ABLATIONS = {       # what differs from BASE -> (size, options of train.py); behind it that of prepare.py
+    BASE: ('gpt_3', ''),
+    'original attention': ('gpt_3', '--positions=learned --key_offset=False --qk_norm=False'),
+    'learned positions': ('gpt_3', '--positions=learned'),
+    'no key offset': ('gpt_3', '--key_offset=False'),
+    'no norm of queries and keys': ('gpt_3', '--qk_norm=False'),
+    'context 512': ('gpt_3', '--block_size=512 --batch_size=4'),
+    'context 1,024': ('gpt_3', '--block_size=1024 --batch_size=2'),
+    'characters': ('gpt_3', '--data_dir={data_dir}-char'),                     # --tokenizer=char
+    'midi2abc': ('gpt_3', '--data_dir={data_dir}-midi2abc'),                   # --converter=midi2abc
+    'near-duplicates kept': ('gpt_3', '--data_dir={data_dir}-copies')}         # --near_duplicates=False
 
 
 @dataclass
 class Settings:
-    data_dir: str = 'data/dev'              # the prepared corpus
+    data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # a folder a run
-    part: str | None = None                 # data | sizes | ablations; None: all
+    part: str | None = None                 # law | seeds | ablations; None: all
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
     list: bool = False                      # print commands, train nothing
@@ -48,53 +58,74 @@ class Settings:
 @dataclass
 class Run:
     name: str                               # of its row in the table
-    group: str                              # data | sizes | the ablation
+    group: str                              # law, or what an ablation changes
     out_dir: str
     options: list[str]                      # of train.py
 
 
-def plan(s):
-    """{part: jobs}; a job is a list of runs that must be made one after another, such as a trunk and its branches.
-
-    data: L(N, D), a trunk at a constant rate (schedule wsd), and from it a cool-down to each number of tokens.
-    sizes: L(N), the config's tokens once, cosine. ablations: each differs from one of sizes in one thing.
-    """
-    def run(size, what, group, *options):
-        config = os.path.join(ROOT, 'config', f'study_{size}.py')
-        options = [config, f'--data_dir={s.data_dir}', '--compile=True', '--log_interval=20', *options]
-        return Run(f'{size}-{what}', group, os.path.join(s.out_dir, f'{size}-{what}'), options)
-
-    sizes = [[run(size, f'seed{seed}', 'sizes', f'--seed={seed}')] for size, seeds in SEEDS.items() for seed in seeds]
-    ablations = [[run(size, f'{name.replace(" ", "_")}-seed1', name, option.format(data_dir=s.data_dir))]
-                 for name, option in ABLATIONS.items() for size in ABLATED]
-    data = []
-    begins = {tokens: int((1 - COOLDOWN) * tokens) // 4096 * 4096 for tokens in TOKENS[1:]}       # of the cool-downs
-    for size in TRUNKS:
-        wsd = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--warmup_steps=100']
-        job = [run(size, f'wsd-{TOKENS[0]}', 'data', *wsd, f'--max_tokens={TOKENS[0]}',
-                   f'--snapshots={",".join(map(str, begins.values()))}')]
-        for tokens, begin in begins.items():
-            trunk = os.path.join(job[0].out_dir, f'trunk-{begin}.pt')
-            job.append(run(size, f'wsd-{tokens}', 'data', *wsd, f'--max_tokens={tokens}', f'--trunk={trunk}'))
-        data.append(job)
-    return {'data': data, 'sizes': sizes, 'ablations': ablations}
+def run(s, size, what, group, *options):
+    config = os.path.join(ROOT, 'config', f'study_{size}.py')
+    options = [config, f'--data_dir={s.data_dir}', '--compile=True', '--log_interval=20', *options]
+    return Run(f'{size}-{what}', group, os.path.join(s.out_dir, f'{size}-{what}'), options)
 
 
-def differences(sizes, ablations):
-    """Print what each ablation changes, in nats a note, against the run of the same config and seed.
+def law(s):
+    """A job for each size: a trunk at a constant rate, and from it a cool-down to each number of tokens."""
+    for size in SIZES:
+        ends = [tokens for tokens in TOKENS if tokens <= LONGEST.get(size, 20 * M)]
+        begins = [int((1 - COOLDOWN) * tokens) // STEP * STEP for tokens in ends[1:]]
+        trunk = run(s, size, f'{ends[0]}', 'law', *WSD, f'--max_tokens={ends[0]}',
+                    f'--snapshots={",".join(map(str, begins))}')
+        yield [trunk] + [run(s, size, f'{tokens}', 'law', *WSD, f'--max_tokens={tokens}',
+                             f'--trunk={os.path.join(trunk.out_dir, f"trunk-{begin}.pt")}')
+                         for tokens, begin in zip(ends[1:], begins)]
 
-    The intervals (95%, t) take the noise of seeds from all models of an architecture that were trained more than once.
+
+def seeds(s):
+    """The same law's runs of other seeds, the whole way to 10M tokens."""
+    for size, others in SEEDS.items():
+        for seed in others:
+            yield [run(s, size, f'{10 * M}-seed{seed}', 'law', *WSD, f'--max_tokens={10 * M}', f'--seed={seed}')]
+
+
+def ablations(s):
+    """Pairs with BASE at equal tokens, or at equal notes where the text is another. Those without data are left out."""
+    def tokens_a_note(data_dir):
+        train = load_meta(data_dir)['splits']['train']
+        return train['tokens'] / train['notes']
+
+    for name, (size, options) in ABLATIONS.items():
+        options = options.format(data_dir=s.data_dir).split()
+        data_dir = next((o.split('=')[1] for o in options if o.startswith('--data_dir=')), s.data_dir)
+        if data_dir != s.data_dir and not os.path.exists(os.path.join(data_dir, 'meta.json')):
+            print(f'{name}: left out, there are no data in {data_dir}', file=sys.stderr)
+            continue
+        same = data_dir == s.data_dir
+        tokens = ABLATION_TOKENS if same else int(ABLATION_TOKENS * tokens_a_note(data_dir) / tokens_a_note(s.data_dir))
+        for seed in ABLATION_SEEDS:
+            what = f'{name.replace(" ", "_").replace(",", "")}-seed{seed}'
+            yield [run(s, size, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
+
+
+PARTS = {'law': law, 'seeds': seeds, 'ablations': ablations}
+
+
+def differences(rows):
+    """Print what each ablation changes, in nats a note, against BASE of the same size and seed.
+
+    The intervals (95%, t) take the noise of seeds from all cells of the size that were trained more than once.
     """
     cells = {}                              # (ablation, size) -> {seed: loss}
-    for row in [row for row in sizes if row['group'] == 'sizes'] + ablations:
+    for row in rows:
         cells.setdefault((row['group'], row['name'].split('-')[0]), {})[row['seed']] = float(row['loss_per_note'])
-    print(f'| ablation | model | nats a note without | with it | difference, each seed | 95% interval |\n|{"---|" * 6}')
+    print('| what is changed | model | nats a note without | with it | difference, each seed | 95% interval |')
+    print('|---' * 6 + '|')
     for (name, size), losses in cells.items():
-        reference = cells.get(('sizes', size), {})
+        reference = cells.get((BASE, size), {})
         seeds = sorted(losses.keys() & reference.keys())
-        if name == 'sizes' or not seeds:
+        if name == BASE or not seeds:
             continue
-        same = [list(cell.values()) for (_, other), cell in cells.items() if other[:3] == size[:3]]     # architecture
+        same = [list(cell.values()) for (_, other), cell in cells.items() if other == size]
         freedom = sum(len(cell) - 1 for cell in same)
         variance = sum(np.var(cell) * len(cell) for cell in same) / freedom if freedom else math.nan
         without, with_it = [np.array([losses[seed] for seed in seeds]) for losses in (reference, losses)]
@@ -106,13 +137,12 @@ def differences(sizes, ablations):
 
 def main():
     s = configure(Settings)
-    jobs = plan(s)
-    if s.part not in (None, *jobs):
-        fail(f"'part' must be one of {', '.join(jobs)}, not {s.part!r}")
+    if s.part not in (None, *PARTS):
+        fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
     known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
-    missing = [job for part in jobs if s.part in (None, part) for job in jobs[part]
+    missing = [job for part, jobs in PARTS.items() if s.part in (None, part) for job in jobs(s)
                if any(run.name not in known for run in job)]
-    missing.sort(key=lambda job: list(SEEDS).index(job[0].name.split('-')[0]))
+    missing.sort(key=lambda job: SIZES.index(job[0].name.split('-')[0]))
     if s.list:
         for job in missing:
             todo = [command(run.out_dir, run.options) for run in job if not finished(run.out_dir, run.options)]
@@ -121,13 +151,15 @@ def main():
     if missing:
         load_meta(s.data_dir)               # says what is wrong before anything begins
     for run in (run for job in missing for run in job):
+        if run.name in known:
+            continue
         row = train(run.name, run.out_dir, run.options)
         if row is None:
             fail(f'{run.name}: the loss diverged')
         table = s.ablations if run.group in ABLATIONS else s.table
         write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
     if s.part in (None, 'ablations'):
-        differences(read_rows(s.table), read_rows(s.ablations))
+        differences(read_rows(s.ablations))
 
 
 if __name__ == '__main__':

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from configurator import configure
 from conftest import ROOT
 from experiments import runner, study
+from train import Settings as Training
 
 
 @pytest.fixture
@@ -20,7 +22,8 @@ def studied(monkeypatch, tmp_path):
 
     def run(*options):
         monkeypatch.setattr(study, 'train', train)
-        monkeypatch.setattr(study, 'load_meta', lambda data_dir: {})
+        monkeypatch.setattr(study, 'load_meta', lambda path: {
+            'splits': {'train': {'tokens': 600 if path.endswith('-char') else 100, 'notes': 100}}})
         monkeypatch.setattr(sys, 'argv', ['study.py', f'--table={tmp_path}/study.csv', f'--ablations={tmp_path}/ablations.csv',
                                           f'--out_dir={tmp_path}/out', *options])
         study.main()
@@ -29,14 +32,16 @@ def studied(monkeypatch, tmp_path):
 
 def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     run, calls = studied
-    run('--part=sizes')
+    run('--part=seeds')
     rows = list(csv.DictReader(open(tmp_path / 'study.csv')))
     assert len(rows) == len({row['name'] for row in rows}) == len(calls) == sum(map(len, study.SEEDS.values()))
-    run('--part=sizes')
+    run('--part=seeds')
     assert len(calls) == len(rows)
     run()
-    assert len(calls) == len(rows) + len(study.TRUNKS) * len(study.TOKENS) + len(study.ABLATIONS) * len(study.ABLATED)
-    assert {row['group'] for row in csv.DictReader(open(tmp_path / 'ablations.csv'))} == set(study.ABLATIONS)
+    assert len({name for name, _ in calls}) == len(calls) > 50
+    kinds = {row['group'] for row in csv.DictReader(open(tmp_path / 'ablations.csv'))}
+    assert kinds == {name for name, (_, options) in study.ABLATIONS.items() if 'data_dir' not in options}
+    assert {row['group'] for row in csv.DictReader(open(tmp_path / 'study.csv'))} == {'law'}
     before = len(calls)
     run()
     assert len(calls) == before
@@ -44,56 +49,59 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
 
 def test_cool_downs_begin_where_their_trunk_was_kept(studied):
     run, calls = studied
-    run('--part=data')
-    assert len(calls) == len(study.TRUNKS) * len(study.TOKENS)
-    options = [options for _, options in calls]
-    kept = [o['snapshots'].split(',') for o in options if 'snapshots' in o][0]
-    for o in (o for o in options if 'trunk' in o):
-        start, steps = int(o['trunk'].rsplit('-', 1)[1][:-3]), int(o['max_tokens']) // 4096
-        assert str(start) in kept and start % 4096 == 0 and start // 4096 <= steps - round(study.COOLDOWN * steps)
-    trunks = [i for i, o in enumerate(options) if 'snapshots' in o]
-    assert trunks == list(range(0, len(calls), len(study.TOKENS)))         # each before its own branches
+    run('--part=law')
+    trunks = {}                                                     # size -> snapshots, in the order of the calls
+    for name, o in calls:
+        size, tokens = name.split('-')
+        assert int(o['max_tokens']) == int(tokens)
+        if 'trunk' not in o:
+            trunks[size] = o['snapshots'].split(',')
+            continue
+        start, steps = o['trunk'].rsplit('-', 1)[1][:-3], int(tokens) // study.STEP
+        assert start in trunks[size] and int(start) % study.STEP == 0
+        assert int(start) // study.STEP <= steps - round(study.COOLDOWN * steps)
+    assert list(trunks) == list(study.SIZES)
+    for size in study.SIZES:                                        # the step that the plan reckons with
+        s = configure(Training, [f'{ROOT}/config/study_{size}.py'])
+        assert s.batch_size * s.block_size == study.STEP
 
 
 def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch):
     run, calls = studied
-    run('--part=data', '--list')
+    run('--part=law', '--list')
     lines = capsys.readouterr().out.splitlines()
-    assert not calls and len(lines) == len(study.TRUNKS) and all(line.count(' && ') == len(study.TOKENS) - 1 for line in lines)
-    assert '--snapshots' in lines[0].split(' && ')[0] and all('--trunk' in words for words in lines[0].split(' && ')[1:])
+    assert not calls and len(lines) == len(study.SIZES)
+    assert all('--snapshots' in line.split(' && ')[0] and '--trunk' not in line.split(' && ')[0] for line in lines)
+    assert all('--trunk' in words for line in lines for words in line.split(' && ')[1:])
     monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_4' in out_dir or out_dir.endswith('0-10000000'))
-    run('--part=data', '--list')
-    assert len(capsys.readouterr().out.splitlines()) == len(study.TRUNKS) - 1       # what is finished waits to be read
+    run('--part=law', '--list')
+    assert len(capsys.readouterr().out.splitlines()) == len(study.SIZES) - 1        # what is finished waits to be read
 
 
-def test_our_own_tables_are_the_whole_plan(monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['study.py', '--list', f'--table={ROOT}/results/study.csv',
-                                      f'--ablations={ROOT}/results/ablations.csv'])
-    study.main()
-    assert capsys.readouterr().out == ''
-    assert all(os.path.exists(os.path.join(ROOT, 'config', f'study_{size}.py')) for size in study.SEEDS)
+def test_a_text_of_another_length_gets_as_many_notes(studied, tmp_path):
+    run, calls = studied
+    (tmp_path / 'data-char').mkdir()
+    (tmp_path / 'data-char' / 'meta.json').write_text('')
+    run('--part=ablations', f'--data_dir={tmp_path}/data')
+    tokens = {name: int(o['max_tokens']) for name, o in calls}
+    assert tokens['gpt_3-characters-seed1'] == 6 * tokens['gpt_3-as_it_is-seed1'] == 6 * study.ABLATION_TOKENS
 
 
-def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(monkeypatch, tmp_path, capsys):
-    def rows(group, name, losses):
-        return [{'name': f'gpt_2-{name}seed{seed}', 'group': group, 'arch': 'gpt', 'seed': seed, 'loss_per_note': loss} for seed, loss in losses.items()]
+def test_every_size_of_the_plan_has_its_config():
+    assert all(os.path.exists(os.path.join(ROOT, 'config', f'study_{size}.py')) for size in study.SIZES)
 
-    for row in rows('sizes', '', {1: 4.0, 2: 4.2, 3: 4.1}) + rows('data', 'wsd-', {1: 9.0}):
-        runner.write_row(tmp_path / 'study.csv', row, ['name'])
-    for row in rows('muon', 'muon-', {1: 3.9, 2: 4.0}) + rows('char', 'char-', {3: 5.0}):
+
+def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(tmp_path, capsys):
+    def rows(group, losses):
+        return [{'name': f'gpt_2-{group}-seed{seed}', 'group': group, 'seed': seed, 'loss_per_note': loss}
+                for seed, loss in losses.items()]
+
+    for row in rows(study.BASE, {1: 4.0, 2: 4.2, 3: 4.1}) + rows('muon', {1: 3.9, 2: 4.0}) + rows('char', {3: 5.0}):
         runner.write_row(tmp_path / 'ablations.csv', row, ['name'])
-    study.differences(runner.read_rows(tmp_path / 'study.csv'), runner.read_rows(tmp_path / 'ablations.csv'))
+    study.differences(runner.read_rows(tmp_path / 'ablations.csv'))
     table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
     # Two seeds of muon and three without it leave 1 + 2 degrees of freedom: the sum of squares is 0.005 + 0.02, t is 3.182
     half = 3.182446 * (2 * 0.025 / 3 / 2) ** 0.5
-    assert table == [['muon', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}'],
-                     ['char', 'gpt_2', '4.100', '5.000', '+0.900', f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}']]
-
-
-def test_without_data_one_line_is_said_before_anything_is_trained(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(sys, 'argv', ['study.py', f'--data_dir={tmp_path}', f'--table={tmp_path}/t.csv',
-                                      f'--ablations={tmp_path}/a.csv', f'--out_dir={tmp_path}/out'])
-    with pytest.raises(SystemExit) as e:
-        study.main()
-    out, err = capsys.readouterr()
-    assert e.value.code == 2 and out == '' and err.count('\n') == 1 and 'run prepare.py first' in err and not list(tmp_path.iterdir())
+    muon = ['muon', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}']
+    char = f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}'
+    assert table == [muon, ['char', 'gpt_2', '4.100', '5.000', '+0.900', char]]

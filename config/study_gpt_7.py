@@ -1,0 +1,14 @@
+# the study: GPT of width 256, 1,578,498 non-embedding parameters
+arch = 'gpt'
+n_layer = 2
+n_head = 8                     # of 32 channels
+n_embd = 256
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+batch_size = 8                 # 2,048 tokens a step
+max_tokens = 10_000_000
+beta2 = 0.99
+learning_rate = 0.0067
+embedding_lr = 0.1
+head_lr = 0.05
