@@ -36,6 +36,7 @@ STATISTICS = {                              # statistic -> what it is, for peopl
     'syncopation': 'syncopation per bar',
     'ioi_entropy': 'inter-onset entropy (bits)',
     'npvi': 'nPVI',
+    'repeated_bar_share': 'bars heard in the eight before',
 }
 
 
@@ -84,6 +85,10 @@ def statistics(music):
     contrasts = np.concatenate([2 * np.abs(np.diff(d)) / (d[1:] + d[:-1]) for d in intervals])
     if len(contrasts):
         stats['npvi'] = float(100 * contrasts.mean())
+    bars = [[] for _ in starts]
+    for bar, at, note in zip(first_bar.tolist(), starts[first_bar].tolist(), music.notes.tolist()):
+        bars[bar].append((note[0] - at, *note[1:]))
+    stats['repeated_bar_share'] = float(np.mean([bar in bars[max(0, i - 8):i] for i, bar in enumerate(bars) if bar]))
     return {name: value if value is None or isinstance(value, int) else float(value) for name, value in stats.items()}
 
 

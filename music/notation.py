@@ -36,10 +36,10 @@ One canonical text for one piece of music:
              follows; failing that, a rest of that distance. The other members follow in ascending pitch.
   cells      fill their bar exactly, with rests `z`; voices in the order of the header
 
-The reader asks for all of this except spaces, marked repeats and the order within chords. It is lenient in three points
-where sampled text may stray: a tie that finds no note ends at the barline; of two overlapping notes of one pitch and
-voice the earlier one ends where the later one starts (of two at one onset the longer one stays); and a cell may hold
-rests only.
+The reader asks for all of this except spaces, spelling, marked repeats and the order within chords. It is lenient in
+three points where sampled text may stray: a tie that finds no note ends at the barline; of two overlapping notes of one
+pitch and voice the earlier one ends where the later one starts (of two at one onset the longer one stays); and a cell
+may hold rests only.
 """
 import collections
 import re
@@ -93,15 +93,24 @@ def spelling(sharps):
         letter = FIFTHS[i]
         mark = '' if alter == signature(sharps)[letter] else MARKS[alter]
         for pitch in range((SEMITONES[letter] + alter) % 12, 128, 12):
-            octave = (pitch - alter) // 12                                   # 5 is the octave of middle C, written C
-            texts[pitch] = mark + (letter + ',' * (5 - octave) if octave < 6 else letter.lower() + "'" * (octave - 6))
+            texts[pitch] = mark + in_octave(letter, (pitch - alter) // 12)
     return texts
+
+
+def in_octave(letter, octave):
+    """5 is the octave of middle C, written C."""
+    return letter + ',' * (5 - octave) if octave < 6 else letter.lower() + "'" * (octave - 6)
 
 
 @cache
 def pitches(sharps):
-    """The inverse of `spelling`: note text -> MIDI pitch."""
-    return {text: pitch for pitch, text in enumerate(spelling(sharps))}
+    """Note text -> MIDI pitch: as `spelling` has it, and any other way, such as '^c' in a key that has '_d'."""
+    read = {}
+    for letter, semitones in SEMITONES.items():
+        for mark, alter in [('', signature(sharps)[letter])] + [(mark, alter) for alter, mark in MARKS.items()]:
+            for octave in range(-1, 12):
+                read[mark + in_octave(letter, octave)] = 12 * octave + semitones + alter
+    return {text: pitch for text, pitch in read.items() if 0 <= pitch < 128}
 
 
 def encode(music, beats=False, repeats=False):
@@ -317,7 +326,7 @@ def read_bar(line, at, music, open_notes, finished):
             if name == 'z':
                 continue
             if name not in names:
-                raise NotationError(f'{name!r} is not how this key spells a note')
+                raise NotationError(f'{name!r} is no MIDI pitch')
             begin = open_notes.pop((voice, names[name]), at) if onset == 0 else at + onset
             if tied:
                 ties[voice, names[name]] = (begin, onset + units)

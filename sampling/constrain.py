@@ -17,7 +17,7 @@ character does not go on with it. Every word that is let through leaves a tune w
 from functools import cache, reduce
 from operator import or_
 
-from music.notation import EIGHTH, LENGTH, MAX_VOICES, beat_of, pitches
+from music.notation import EIGHTH, LENGTH, MAX_VOICES, beat_of, spelling
 from music.notes import KEYS, MAX_BAR, UNITS, bar_length
 from music.quantise import STRAIGHT, TRIPLET
 from music.repeats import MARKS
@@ -59,7 +59,7 @@ def table(alphabet, slot, *which):
             words |= {f'[{field}:{value}]': bit for value in VALUES[field]}
     elif slot == 'cell':                        # events and members of chords, in a key; with a space on a beat
         sharps, space = which
-        words = {name: 1 << pitch for name, pitch in pitches(sharps).items()} | {'z': REST, '[': CHORD}
+        words = {name: 1 << pitch for pitch, name in enumerate(spelling(sharps))} | {'z': REST, '[': CHORD}
         words = {space + word: bit for word, bit in words.items()} | {']': CHORD_END, '|': CELL_END}
     elif slot == 'length':
         words = {LENGTH[units]: 1 << units for units in range(1, MAX_BAR + 1)}

@@ -87,6 +87,9 @@ def naive(music):
         out['ioi_entropy'] = entropy(intervals)
     if contrasts:
         out['npvi'] = 100 * sum(contrasts) / len(contrasts)
+    texts = [sorted(f'{o - a} {d} {p} {v}' for o, d, p, v in notes if a <= o < b) for a, b in bars]
+    heard = [any(texts[i] == texts[j] for j in range(i - 8, i) if j >= 0) for i in range(len(texts)) if texts[i]]
+    out['repeated_bar_share'] = sum(heard) / len(heard)
     return {name: out.get(name) for name in STATISTICS}
 
 
@@ -98,6 +101,12 @@ def test_statistics_equal_their_definitions(seed):
     for name in STATISTICS:
         assert (ours[name] is None) == (theirs[name] is None), name
         assert ours[name] is None or ours[name] == pytest.approx(theirs[name], abs=1e-9), name
+
+
+def test_a_bar_heard_in_the_eight_before_is_a_repeat():
+    bars = [f'[V:1]{note}8|\n' for note in 'CDCEFGABcd']
+    assert statistics(decode(HEADER + ''.join(bars)))['repeated_bar_share'] == 0.1
+    assert statistics(decode(HEADER + ''.join(bars + bars[1:2] + ['Z|\n'] + bars[4:5])))['repeated_bar_share'] == 2 / 12
 
 
 def test_a_scale_in_quarters_by_hand():
@@ -190,5 +199,5 @@ def test_longest_run_equals_brute_force_and_ignores_the_key():
 
 def test_bars_that_fill_their_meter_are_counted_one_by_one():
     text = HEADER + '[V:1]C8|\n[V:1]C7|\n[M:3/4][V:1]C6|\n[V:1]C8|\n[K:G][V:1]^F6|\n[V:1]nonsense\n[V:1]F6|[V:2]c6|\n'
-    assert exact_bars(text) == (3, 7)
+    assert exact_bars(text) == (4, 7)
     assert exact_bars('L:1/8\n') == (0, 0)
