@@ -6,9 +6,9 @@ Embedding of the hidden size, stacked nn.LSTM layers, a head with bias. torch's 
 counts the original study's. Every window starts from a zero state, as the GPT's starts from an empty context.
 
 What an architecture must have, and train.py and sample.py use: a dataclass of its config with `block_size`, kept as
-`.config`; `init_weights`, `forward`, `init_cache`, `num_params`, `flops_per_token` and `hidden_matrices` as below; the
-names `wte`, `wpe` and `head` for what has learning rates of its own, `head.weight`; and caches whose tensors are
-(n_layer, B, ...), or (B,) for `pos`, which says that a row can be cut back.
+`.config`; `init_weights`, `forward`, `init_cache`, `num_params` and `flops_per_token` as below; the names `wte`, `wpe`
+and `head` for what has learning rates of its own, `head.weight`; and caches whose tensors are (n_layer, B, ...), or
+(B,) for `pos`, which says that a row can be cut back.
 """
 from dataclasses import dataclass
 
@@ -86,7 +86,3 @@ class LSTM(nn.Module):
         """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward)."""
         c = self.config
         return 6 * (c.n_layer * 8 * c.hidden_size ** 2 + c.vocab_size * c.hidden_size)
-
-    def hidden_matrices(self):
-        """[(weight, number of matrices stacked in it)]: what Muon may orthogonalise; an LSTM stacks its four gates."""
-        return [(p, 4) for name, p in self.lstm.named_parameters() if 'weight' in name]

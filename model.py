@@ -217,11 +217,6 @@ class GPT(nn.Module):
         matmul = c.n_layer * 12 * c.n_embd ** 2 + c.vocab_size * c.n_embd
         return 6 * matmul + 6 * c.n_layer * c.block_size * c.n_embd
 
-    def hidden_matrices(self):
-        """[(weight, number of matrices stacked in it)]: what Muon may orthogonalise."""
-        stacks = [((b.attn.qkv, 3), (b.attn.proj, 1), (b.fc, 1), (b.proj, 1)) for b in self.blocks]
-        return [(layer.weight, n) for stack in stacks for layer, n in stack]
-
 
 def checked_sum(model, groups):
     """`groups` (parameters by name) with their 'total', which must be what the model really holds."""

@@ -35,7 +35,7 @@ from training.checkpoint import config_of, provenance, starting_point, write_che
 from training.loader import batch, micro_batches, n_windows
 from training.log import Log, in_words, introduce
 from training.machine import DTYPES, Run, StopSignal
-from training.optim import lr_factor, make_optimizers, update
+from training.optim import lr_factor, make_optimizer, update
 
 
 @dataclass
@@ -60,12 +60,10 @@ class Settings:
     epochs: int = 1                         # passes allowed
     batch_size: int = 64                    # sequences an optimiser step, over all ranks
     micro_batch_size: int | None = None     # sequences a forward pass on a rank; None: at most 16 (CPU), 128 (CUDA)
-    # optimiser
-    optimizer: str = 'adamw'                # adamw | muon (hidden matrices by Muon, the rest by AdamW)
-    learning_rate: float = 3e-4             # peak rate of AdamW
+    # optimiser: AdamW
+    learning_rate: float = 3e-4             # peak rate
     embedding_lr: float | None = None       # the same for the embeddings; None: learning_rate
     head_lr: float | None = None            # the same for the weight of the output layer; None: learning_rate
-    muon_lr: float = 0.02                   # peak rate of Muon
     min_lr: float | None = None             # where learning_rate ends, others in proportion; None: a tenth of it
     schedule: str = 'cosine'                # cosine | wsd (constant, then linear over the last cooldown_fraction)
     warmup_steps: int | None = None         # None: a tenth of the steps, at most 500
@@ -93,11 +91,11 @@ class Settings:
 
 
 ARCHS = {'gpt': (GPT, GPTConfig), 'lstm': (LSTM, LSTMConfig)}
-CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'optimizer': ('adamw', 'muon'), 'schedule': ('cosine', 'wsd'),
+CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'schedule': ('cosine', 'wsd'),
            'device': ('auto', 'cpu', 'cuda'), 'dtype': ('auto', *DTYPES), 'compile': (True, False, 'auto'),
            'split': ('train', 'val', 'test')}
 POSITIVE = ('max_tokens', 'epochs', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd', 'hidden_size',
-            'learning_rate', 'embedding_lr', 'head_lr', 'muon_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
+            'learning_rate', 'embedding_lr', 'head_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
 
 
 def load_meta(data_dir):
@@ -184,7 +182,7 @@ def train(s, meta, run):
              f'{s.data_dir}/train.bin holds {len(ids):,}')
     os.makedirs(s.out_dir, exist_ok=True)
 
-    # The model and its optimisers, fresh or as a checkpoint has them
+    # The model and its optimiser, fresh or as a checkpoint has them
     torch.manual_seed(s.seed)
     raw = build_model(s.arch, {**vars(s), 'vocab_size': meta['vocab_size']})
     raw.init_weights(s.init)
@@ -193,13 +191,12 @@ def train(s, meta, run):
     checkpoint = starting_point(s, raw, meta, run)
     if s.warmup_steps is None:
         s.warmup_steps = checkpoint['config']['train']['warmup_steps'] if checkpoint else min(500, n_steps // 10)
-    optimizers, row_blocks = make_optimizers(raw, s)
+    optimizer = make_optimizer(raw, s)
     scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
     done, history, val, skipped = 0, [], None, 0
     if checkpoint:
         raw.load_state_dict(checkpoint['model'])
-        for optimizer, state in zip(optimizers, checkpoint['optimizer']):
-            optimizer.load_state_dict(state)
+        optimizer.load_state_dict(checkpoint['optimizer'])
         scaler.load_state_dict(checkpoint['scaler'])
         done, history, val, skipped = (checkpoint[k] for k in ('step', 'history', 'val', 'skipped'))
         if done > 0 and lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s):
@@ -212,7 +209,7 @@ def train(s, meta, run):
     def save(name='ckpt.pt'):
         if run.rank == 0:
             write_checkpoint({
-                **about, 'model': raw.state_dict(), 'optimizer': [o.state_dict() for o in optimizers],
+                **about, 'model': raw.state_dict(), 'optimizer': optimizer.state_dict(),
                 'scaler': scaler.state_dict(), 'step': done, 'tokens': done * step_tokens, 'skipped': skipped,
                 'rng': {'seed': s.seed, 'step': done},      # all there is: every step seeds its own draws from them
                 'val': val, 'history': log.history}, os.path.join(s.out_dir, name))
@@ -232,19 +229,19 @@ def train(s, meta, run):
         if done == n_steps:
             break
 
-        for group in (g for o in optimizers for g in o.param_groups):
+        for group in optimizer.param_groups:
             group['lr'] = group['peak_lr'] * lr_factor(done, n_steps, s)
         torch.manual_seed((s.seed * 1_000_003 + done) * run.world + run.rank)       # for dropout
         windows = micro_batches(done, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro)
         loss = accumulate(model, (batch(ids, w, s.block_size, run.device) for w in windows), scaler, run)
-        norm, taken = update(raw, optimizers, row_blocks, scaler, s.grad_clip)
+        norm, taken = update(raw, optimizer, scaler, s.grad_clip)
         skipped += not taken
         done += 1
 
         logs = done % s.log_interval == 0
         keep = logs or done in evaluations
         if keep or log.last is None:
-            log.step(done, loss, norm, skipped, optimizers[0].param_groups[0]['lr'], keep)
+            log.step(done, loss, norm, skipped, optimizer.param_groups[0]['lr'], keep)
         for tokens in s.snapshots or []:
             if tokens // step_tokens == done:
                 save(f'trunk-{tokens}.pt')

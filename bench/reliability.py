@@ -3,8 +3,8 @@
     python bench/reliability.py                     # makes its own data; 15 minutes on two cores, mostly compilation
     python bench/reliability.py --only=ranks
 
-resume    GPT and LSTM, AdamW and Muon, one or two micro-batches, compiled or not, with dropout, in bf16 where there is:
-          killed (SIGKILL) in the middle and resumed, against undisturbed. Compared are weights, optimiser state,
+resume    GPT, plain and modern, and LSTM, one or two micro-batches, compiled or not, with dropout, in bf16 where there
+          is: killed (SIGKILL) in the middle and resumed, against undisturbed. Compared are weights, optimiser state,
           validation loss, and each logged loss, rate and gradient norm
 kills     one run killed ten times at random moments while it saves after every step, and then resumed to its end
 ranks     two ranks (gloo), and two torchrun "nodes" on the loopback, against one rank: fp32, 20 steps, one or two
@@ -112,9 +112,11 @@ def kill(process):
 
 
 def resume(folder):
-    print(f"{'arch':<6}{'optimiser':<11}{'micro-batches':>14}{'compiled':>10}{'killed at':>11}{'of':>5}   differences")
-    for arch, optimizer, n_micro, compiled in product(('gpt', 'lstm'), ('adamw', 'muon'), (1, 2), (False, True)):
-        options = (f'--arch={arch}', f'--optimizer={optimizer}', f'--micro_batch_size={8 // n_micro}',
+    print(f"{'arch':<6}{'attention':<11}{'micro-batches':>14}{'compiled':>10}{'killed at':>11}{'of':>5}   differences")
+    modern = ('--positions=rotary', '--key_offset=True', '--qk_norm=True')
+    for (arch, attention, more), n_micro, compiled in product(
+            (('gpt', 'plain', ()), ('gpt', 'modern', modern), ('lstm', '', ())), (1, 2), (False, True)):
+        options = (f'--arch={arch}', *more, f'--micro_batch_size={8 // n_micro}',
                    f'--compile={compiled}', '--dropout=0.1', '--max_tokens=20480')
         whole, parts = start(folder, 'whole', *options), start(folder, 'parts', *options)
         wait_for_steps(folder, 'parts', parts, 15)
@@ -122,7 +124,7 @@ def resume(folder):
         at = load(folder, 'parts')['step']
         finish(whole, start(folder, 'parts', *options, '--resume'))
         a, b = load(folder, 'whole'), load(folder, 'parts')
-        print(f"{arch:<6}{optimizer:<11}{n_micro:>14}{str(compiled):>10}{at:>11}{a['step']:>5}   "
+        print(f"{arch:<6}{attention:<11}{n_micro:>14}{str(compiled):>10}{at:>11}{a['step']:>5}   "
               f"{', '.join(differences(a, b)) or 'none'}{'' if running else ' (had ended before)'}", flush=True)
         for out in ('whole', 'parts'):
             shutil.rmtree(os.path.join(folder, out))

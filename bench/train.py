@@ -27,7 +27,7 @@ sys.path.insert(0, ROOT)
 import model as model_module
 import train
 from configurator import configure
-from training.optim import make_optimizers, update
+from training.optim import make_optimizer, update
 
 
 @dataclass
@@ -71,14 +71,14 @@ def written(model, x, y):
 
 
 def ours(model, x, y, s, run):
-    optimizers, row_blocks = make_optimizers(model, train.Settings())
+    optimizer = make_optimizer(model, train.Settings())
     scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
     compiled = torch.compile(model) if s.compile else model
     micro = list(zip(x.split(run.micro_batch_size), y.split(run.micro_batch_size)))
 
     def step():
         train.accumulate(compiled, micro, scaler, run)
-        update(model, optimizers, row_blocks, scaler, 1.0)
+        update(model, optimizer, scaler, 1.0)
     return step
 
 

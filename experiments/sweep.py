@@ -21,7 +21,7 @@ from experiments.runner import train, write_row
 @dataclass
 class Settings:
     configs: list[str] | None = None            # config files of models, a,b,c
-    name: str = 'learning_rate'                 # the setting to sweep, such as muon_lr
+    name: str = 'learning_rate'                 # the setting to sweep, such as head_lr
     start: float = 3e-3                         # first value tried
     data_dir: str = 'data/bundled'
     max_tokens: int = 400_000                   # of each run
@@ -39,7 +39,7 @@ def trial(s, config, rate):
     if run is None:
         print(f'{name}: diverged', flush=True)
         return {'loss': math.inf}
-    row = {'sweep': f"{s.name} {run['optimizer']} {s.max_tokens:,} tokens", 'config': model,
+    row = {'sweep': f'{s.name} {s.max_tokens:,} tokens', 'config': model,
            **{key: run[key] for key in ('arch', 'n_total', 'n_non_embedding', 'tokens')}, 'rate': rate,
            'seed': run['seed'], 'loss': round(run['loss'], 5), 'per_note': round(run['loss_per_note'], 5)}
     write_row(s.table, row, key=['sweep', 'config', 'rate', 'seed'])

@@ -96,12 +96,12 @@ def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(tmp_path, caps
         return [{'name': f'gpt_2-{group}-seed{seed}', 'group': group, 'seed': seed, 'loss_per_note': loss}
                 for seed, loss in losses.items()]
 
-    for row in rows(study.BASE, {1: 4.0, 2: 4.2, 3: 4.1}) + rows('muon', {1: 3.9, 2: 4.0}) + rows('char', {3: 5.0}):
+    for row in rows(study.BASE, {1: 4.0, 2: 4.2, 3: 4.1}) + rows('other', {1: 3.9, 2: 4.0}) + rows('char', {3: 5.0}):
         runner.write_row(tmp_path / 'ablations.csv', row, ['name'])
     study.differences(runner.read_rows(tmp_path / 'ablations.csv'))
     table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
-    # Two seeds of muon and three without it leave 1 + 2 degrees of freedom: the sum of squares is 0.005 + 0.02, t is 3.182
+    # Two seeds of the other and three without it leave 1 + 2 degrees of freedom: the sum of squares is 0.005 + 0.02, t is 3.182
     half = 3.182446 * (2 * 0.025 / 3 / 2) ** 0.5
-    muon = ['muon', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}']
+    other = ['other', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}']
     char = f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}'
-    assert table == [muon, ['char', 'gpt_2', '4.100', '5.000', '+0.900', char]]
+    assert table == [other, ['char', 'gpt_2', '4.100', '5.000', '+0.900', char]]

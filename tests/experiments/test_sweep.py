@@ -18,7 +18,7 @@ def swept(monkeypatch, tmp_path):
             if rate > cliff:
                 return None
             loss = 3 + 0.1 * math.log2(rate / best(size)) ** 2
-            return {'optimizer': 'adamw', 'arch': 'gpt', 'n_total': 2.0 * size, 'n_non_embedding': float(size), 'tokens': 1000.0, 'seed': 1,
+            return {'arch': 'gpt', 'n_total': 2.0 * size, 'n_non_embedding': float(size), 'tokens': 1000.0, 'seed': 1,
                     'loss': loss, 'loss_per_note': 2 * loss}
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sweep, 'train', train)

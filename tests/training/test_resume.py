@@ -22,12 +22,12 @@ data = test_train.data          # a fixture
 
 # ---- resumption
 
-RESUMED = [('--arch=gpt',), ('--arch=gpt', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
-           ('--arch=lstm', '--optimizer=muon', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
-           ('--arch=gpt', '--dtype=fp16', '--optimizer=muon'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
+RESUMED = [('--arch=gpt',), ('--arch=gpt', '--dropout=0.2', '--micro_batch_size=2'),
+           ('--arch=lstm', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
+           ('--arch=gpt', '--dtype=fp16'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
-COMPILED = [('--arch=gpt', '--compile=True', '--optimizer=muon', '--dropout=0.2', '--micro_batch_size=2'),
+COMPILED = [('--arch=gpt', '--compile=True', '--dropout=0.2', '--micro_batch_size=2'),
             ('--arch=lstm', '--compile=True', '--dropout=0.2')]
 needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
 
