@@ -1,4 +1,5 @@
-# the model that writes the tunes of `make`: quick_gpt_4 with twice the tokens, GPT, 926,723 non-embedding parameters
+# the model that writes the tunes of `make`: wider than the quick family, and three epochs; GPT, 926,723 non-embedding
+# parameters
 arch = 'gpt'
 n_layer = 3
 n_head = 5                     # of 32 channels
@@ -7,6 +8,6 @@ positions = 'rotary'           # as config/modern.py
 key_offset = True
 qk_norm = True
 batch_size = 8
-epochs = 2
+epochs = 3
 beta2 = 0.99
-learning_rate = 0.01           # not swept, see quick_gpt_4
+learning_rate = 0.01
