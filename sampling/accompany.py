@@ -4,17 +4,22 @@
     tunes = [accompaniment(tokenizer, (1, i), reader, score) for i in range(10)]
     generate(model, tokenizer, tunes)
 
-All voices stand in the order that models know: by program, and drums last. Where a new one has the program of a given
-one, it comes after it: a melody for piano is the soprano of `--programs=0,0,0`.
+All voices stand in the order that models know: by program, and drums last. Of one program the given ones come first, but
+behind the new ones if they lie mostly below middle C: with `--programs=0,0,0` a melody for piano is the soprano, a bass
+the bass.
 """
 from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from configurator import fail
 from music.notation import MAX_VOICES, encode
 from music.notes import Voice
 from sampling.constrain import SILENCE
 from sampling.given import Around, parse
+
+MIDDLE_C = 60
 
 
 class Score(NamedTuple):
@@ -30,9 +35,10 @@ def find_score(music, programs, reader):
         fail(f'{len(music.voices)} voices and {len(programs)} more: the notation has room for {MAX_VOICES}')
     voices = music.voices + [Voice(int(p.removeprefix('drums').lstrip('=') or 0), p.startswith('drums'))
                              for p in programs]
-    order = sorted(range(len(voices)), key=lambda i: (voices[i].is_drum, voices[i].program))       # stable
-    notes = music.notes.copy()
-    notes[:, 3] = [order.index(voice) for voice in notes[:, 3]]
+    onset, duration, pitch, voice = music.notes.T
+    place = [2 * (np.median(pitch[voice == i]) < MIDDLE_C) for i in range(len(music.voices))] + [1] * len(programs)
+    order = sorted(range(len(voices)), key=lambda i: (voices[i].is_drum, voices[i].program, place[i]))
+    notes = np.stack([onset, duration, pitch, np.argsort(order)[voice]], 1)
     lines = encode(replace(music, notes=notes, voices=[voices[i] for i in order]), reader.beats).splitlines()
     header, bars = '\n'.join(lines[:4 + len(voices)]) + '\n', [parse(line) for line in lines[4 + len(voices):]]
     given = {order.index(voice) for voice in range(len(music.voices))}

@@ -102,10 +102,10 @@ class Around(Tune):
         self.cells, self.closed = bar.cells, bar.closed
         if bar.fields:
             self.give(self.tokenizer.encode(bar.fields), self.read(bar.fields))
-        self.reader = self.reader.but(
-            slot='bar', fields=0, closed=bar.closed, due={**dict.fromkeys(bar.cells, 0), **self.reader.due},
-            owed=self.owed if n == len(self.bars) - 1 else None,
-            length=self.reader.length if self.bar_ends else self.length)
+        owed = self.owed if n == len(self.bars) - 1 else None
+        sounding = dict.fromkeys([*bar.cells, *(owed or {})], 0)
+        self.reader = self.reader.but(slot='bar', fields=0, closed=bar.closed, due={**sounding, **self.reader.due},
+                                      owed=owed, length=self.reader.length if self.bar_ends else self.length)
         return not bar.fields
 
     def may_open(self, first, stop):
