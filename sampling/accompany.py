@@ -4,9 +4,9 @@
     tunes = [accompaniment(tokenizer, (1, i), reader, score) for i in range(10)]
     generate(model, tokenizer, tunes)
 
-All voices stand in the order that models know: by program, and drums last. Of one program the given ones come first, but
-behind the new ones if they lie mostly below middle C: with `--programs=0,0,0` a melody for piano is the soprano, a bass
-the bass.
+All voices stand in the order that models know: by program, and drums last. Of one program the given ones come first,
+but behind the new ones if they lie mostly below middle C: with `--programs=0,0,0` a melody for piano is the soprano, a
+bass the bass.
 """
 from dataclasses import replace
 from typing import NamedTuple
