@@ -98,8 +98,8 @@ def main():
     exact = np.sum([exact_bars(tune.text) for tune in tunes], axis=0)
     kept = sum(np.array_equal(new.notes[new.notes[:, 3] == place][:, :3], music.notes[:, :3])
                for new, place, (music, _) in zip(ours, places, parts))
-    print(f'{s.ckpt}: {len(tunes)} tunes, {sum(tune.ended for tune in tunes)} whole, given voices kept note for note '
-          f'in {kept}, {exact[0]} of {exact[1]} bars exact; tokens: {counts["tokens"]} drawn, {counts["dropped"]} dropped')
+    print(f'{len(tunes)} tunes, {sum(tune.ended for tune in tunes)} whole, given voices kept note for note in {kept}, '
+          f'{exact[0]} of {exact[1]} bars exact; {counts["tokens"]} tokens, {counts["dropped"]} more dropped')
     table = compare([statistics(music) for music in ours], [statistics(music) for music in true], s.seed)
     print(f'{"median":>36}' + ''.join(f'{name:>10}' for name in ('ours', 'true', 'overlap', 'baseline')))
     for name in ('pitch_class_entropy', 'scale_consistency', 'pitch_range', 'polyphony', 'notes_per_cell'):

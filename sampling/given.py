@@ -119,13 +119,12 @@ class Around(Tune):
         if after.due or not self.may_open(voice + 1, len(after.drums)):
             end = '' if after.due else '\n'
             return self.give(self.tokenizer.encode(cell + end), after.feed(end))
-        on, off = (self.tokenizer.encode(text) for text in (cell, cell + '\n'))
-        same = next((n for n, pair in enumerate(zip(on, off)) if pair[0] != pair[1]), len(on))
-        if same == 0:                                           # one token, in which the choice would be lost
-            label = cell.index(']') + 1
-            label, body = self.tokenizer.encode(cell[:label]), cell[label:]
-            on, off = (label + self.tokenizer.encode(text) for text in (body, body + '\n'))
+        for label in (0, cell.index(']') + 1):      # in one token for the whole cell there would be nothing to draw
+            on, off = (self.tokenizer.encode(cell[:label]) + self.tokenizer.encode(cell[label:] + end)
+                       for end in ('', '\n'))
             same = next((n for n, pair in enumerate(zip(on, off)) if pair[0] != pair[1]), len(on))
+            if same:
+                break
         if same == len(on):                                     # the end of the line is a token of its own
             return self.give(on, after)
         self.give(on[:same], Choice({self.tokens[ids[same]]: (ids[same + 1:], reader)
