@@ -90,8 +90,8 @@ def check(s):
     if s.fill is not None and not (prompt and s.constrain):
         fail('--fill needs the constraint: leave --constrain on' if prompt else '--fill needs a --prompt to fill')
     if s.accompany is not None:
-        if not s.programs:
-            fail('--accompany needs the voices to add, such as --programs=0,33,drums')
+        if not (s.programs and s.accompany.strip()):
+            fail('--accompany needs a tune, and the voices to add, such as --programs=0,33,drums')
         if prompt or len(asked) > 1:
             fail(f'--accompany and --{"prompt" if prompt else asked[0]} exclude each other: the tune has a header')
 
@@ -185,7 +185,7 @@ def sample_tunes(model, tokenizer, start, s, converter):
         faults = {i: fault(tunes[i].music) for i in missing}
         missing = [i for i in missing if faults[i]]
         redrawn.update(faults[i] for i in missing)
-        if not missing or s.statistics_only or s.temperature == 0:
+        if not missing or s.statistics_only or s.accompany or s.temperature == 0:
             break
     return tunes, first_draws, redrawn, totals
 
@@ -199,7 +199,7 @@ def fill_tunes(model, tokenizer, reader, prompt, s):
         tune.music = read_tune(tune.text, 'builtin')
     print(f'{CANDIDATES} fillings for each tune, weighed by the next {BEHIND} bars; effective sample size '
           f'{min(sizes):.1f} to {max(sizes):.1f}, mean {np.mean(sizes):.1f}')
-    return tunes, counts
+    return tunes, {**counts, 'effective_sample_sizes': sizes}
 
 
 # ---- statistics
@@ -287,13 +287,15 @@ def main():
     reader = start_reader(s, tokenizer, prompt, marks) if s.constrain else None
 
     begin = time.perf_counter()
-    if s.fill:
+    if s.fill is not None:
         tunes, counts = fill_tunes(model, tokenizer, reader, prompt, s)
         first_draws, redrawn = tunes, Counter()
     else:
-        score = find_score(decode(prompt), s.programs, reader) if s.accompany else None
-        start = lambda seed: (accompaniment(tokenizer, seed, reader, score) if score else
-                              Tune(tokenizer, seed, reader, prompt))
+        start = lambda seed: Tune(tokenizer, seed, reader, prompt)
+        if s.accompany:
+            given = read_tune(prompt, converter) or fail('the tune to accompany is not whole: let it end at a barline')
+            score = find_score(given, s.programs, reader)
+            start = lambda seed: accompaniment(tokenizer, seed, reader, score)
         tunes, first_draws, redrawn, counts = sample_tunes(model, tokenizer, start, s, converter)
     seconds = time.perf_counter() - begin
     rate = counts['tokens'] / seconds

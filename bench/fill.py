@@ -1,12 +1,10 @@
 """Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it? It is weighed by the
-first two bars behind the gap and judged by the next two, which it was not chosen by: the log-likelihood of these, in
-nats a tune, behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars, by
-the model itself and by a second one that took no part (--judge).
+first two bars behind the gap. Judged are the log-likelihoods of these, and of the next two, which it was not chosen by,
+in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
+by the model itself and by a second one that took no part (--judge).
 
     python train.py config/quick_rnn_1.py --compile=True
     python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
-
-A second table says how many fillings are worth drawing: the same with fewer of them.
 """
 import os
 import sys
@@ -62,10 +60,15 @@ def gaps(s, beats):
 
 
 def judged(models, tokenizer, text, line):
-    """Log-likelihood that each model gives to the BEHIND bars from a line of the text on, given all before."""
-    lines = text.splitlines(keepends=True)
-    tune, ids = Tune(tokenizer, (0,), None, ''.join(lines[:line])), tokenizer.encode(''.join(lines[line:line + BEHIND]))
-    return [log_likelihoods(model, [tune], ids)[0] for model in models]
+    """Log-likelihoods that each model gives to the BEHIND bars from a line of the text on, and to as many after these,
+    given all before."""
+    lines, values = text.splitlines(keepends=True), []
+    for model in models:
+        for first in (line, line + BEHIND):
+            tune = Tune(tokenizer, (0,), None, ''.join(lines[:first]))
+            ids = tokenizer.encode(''.join(lines[first:first + BEHIND]))
+            values.append(log_likelihoods(model, [tune], ids)[0])
+    return values
 
 
 def row(name, values):
@@ -84,10 +87,10 @@ def main():
         models['the judge'] = other
     beats = checkpoint['meta']['settings'].get('beats', False)
     reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
-    counts = sorted({1, *(n for n in (4, 8, 16) if n < s.candidates), s.candidates})
+    counts = sorted({1, *(n for n in (8,) if n < s.candidates), s.candidates})
     scores, sizes, exact, seconds = {n: [] for n in (*counts, 'true')}, {n: [] for n in counts}, [0, 0], 0.0
     for i, (text, bar, line) in enumerate(gaps(s, beats)):
-        gap, behind = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars + BEHIND
+        gap, behind = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars
         scores['true'].append(judged(models.values(), tokenizer, text, behind))
         for n in counts:
             start = time.perf_counter()
@@ -101,8 +104,9 @@ def main():
     print(f'{s.ckpt}: {len(scores[1])} tunes, {s.bars} bars each, {exact[0]} of {exact[1]} bars exact, nothing else '
           f'changed; {seconds / len(scores[1]):.1f} s a tune')
     scores = {n: np.array(values) for n, values in scores.items()}
-    for m, name in enumerate(models):
-        print(f'log-likelihood of bars {BEHIND + 1} and {2 * BEHIND} behind the gap, by {name}, nats a tune [95%]')
+    spans = [f'bars 1 to {BEHIND}', f'bars {BEHIND + 1} to {2 * BEHIND}']
+    for m, (name, span) in enumerate((name, span) for name in models for span in spans):
+        print(f'log-likelihood of {span} behind the gap, by {name}, nats a tune [95%]')
         for n, what in ((1, 'a plain continuation'), (s.candidates, 'our filling'), ('true', 'the true bars')):
             print(row(f'behind {what}', scores[n][:, m]))
         for n in counts[1:]:

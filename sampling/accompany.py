@@ -33,10 +33,13 @@ def find_score(music, programs, reader):
     of a tune."""
     if len(music.voices) + len(programs) > MAX_VOICES:
         fail(f'{len(music.voices)} voices and {len(programs)} more: the notation has room for {MAX_VOICES}')
+    if not len(music.notes):
+        fail('the tune to accompany has no notes')
     voices = music.voices + [Voice(int(p.removeprefix('drums').lstrip('=') or 0), p.startswith('drums'))
                              for p in programs]
     onset, duration, pitch, voice = music.notes.T
-    place = [2 * (np.median(pitch[voice == i]) < MIDDLE_C) for i in range(len(music.voices))] + [1] * len(programs)
+    is_low = [np.median(pitch[voice == i].tolist() or [MIDDLE_C]) < MIDDLE_C for i in range(len(music.voices))]
+    place = [2 * low for low in is_low] + [1] * len(programs)
     order = sorted(range(len(voices)), key=lambda i: (voices[i].is_drum, voices[i].program, place[i]))
     notes = np.stack([onset, duration, pitch, np.argsort(order)[voice]], 1)
     lines = encode(replace(music, notes=notes, voices=[voices[i] for i in order]), reader.beats).splitlines()

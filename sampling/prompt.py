@@ -26,7 +26,7 @@ def prompt_text(s, marks):
             text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
         except (OSError, MidiError) as e:
             fail(f'--{option}={name}: {e}')
-    if source and not text:
+    if name == source and not text:
         fail(f'{name} is no music: it is empty')
     if text.startswith('L:1/8\nM:'):                        # our notation; of several tunes the first one
         text = re.sub(r'\n\s*\n(?s:.*)', '\n', text)
