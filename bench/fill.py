@@ -1,7 +1,7 @@
 """Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it? It is weighed by the
 first two bars behind the gap. Judged are the log-likelihoods of these, and of the next two, which it was not chosen by,
 in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
-by the model itself and by a second one that took no part (--judge).
+by the model itself and by others that took no part (--judge).
 
     python train.py config/quick_rnn_1.py --compile=True
     python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
@@ -28,7 +28,7 @@ from sampling.generate import Tune
 @dataclass
 class Settings:
     ckpt: str = 'out/quick_best/ckpt.pt'
-    judge: str | None = None            # another checkpoint with the same tokenizer
+    judge: list[str] | None = None      # other checkpoints with the same tokenizer
     data_dir: str = 'data/bundled'
     tunes: int = 100
     bars: int = 4                       # in the gap
@@ -80,11 +80,10 @@ def main():
     s = configure(Settings)
     model, tokenizer, checkpoint = sample.load(s.ckpt, 'cpu')
     models = {'the model itself': model}
-    if s.judge:
-        other, its_tokenizer, _ = sample.load(s.judge, 'cpu')
+    for path in s.judge or []:
+        models[path], its_tokenizer, _ = sample.load(path, 'cpu')
         if its_tokenizer.hash != tokenizer.hash:
-            fail(f'{s.judge} reads other tokens than {s.ckpt}')
-        models['the judge'] = other
+            fail(f'{path} reads other tokens than {s.ckpt}')
     beats = checkpoint['meta']['settings'].get('beats', False)
     reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
     counts = sorted({1, *(n for n in (8,) if n < s.candidates), s.candidates})
