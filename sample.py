@@ -4,6 +4,8 @@
     python sample.py --ckpt=out/gpt_small/best.pt --num_samples=50 --temperature=0.9
     python sample.py --prompt=mine.mid --prompt_bars=4         # go on after the first four bars of a file
     python sample.py --key=Em --meter=6/8 --programs=73,24     # what is asked for stands in the header
+    python sample.py --prompt=mine.mid --fill=9-16             # these bars anew, between what stands before and behind
+    python sample.py --accompany=melody.mid --programs=0,0,0   # three more voices for piano to a melody
     python sample.py --num_samples=200 --statistics_only       # samples/metrics.json alone, nothing drawn again
 
 Then open samples/index.html in a browser. With `constrain` a reader of the notation (sampling/constrain.py) refuses
@@ -32,6 +34,8 @@ from music.repeats import MARKS
 from music.tunebook import read_abc
 from plumbing.checkpoint import read_checkpoint, try_checkpoint
 from plumbing.files import atomic_write
+from sampling.accompany import accompaniment, find_score
+from sampling.fill import BEHIND, CANDIDATES, fill, find_gap
 from sampling.generate import Tune, generate
 from sampling.measures import measure, print_measures
 from sampling.page import draw_roll, page
@@ -54,6 +58,8 @@ class Settings:
     constrain: bool = True              # refuse what cannot become a tune
     prompt: str | None = None           # ABC text, an .abc or .mid file: how the tunes begin
     prompt_bars: int | None = None      # so many bars of it; None: all
+    fill: str | None = None             # bars of the prompt to write anew, such as 9-16; a pickup is bar 0
+    accompany: str | None = None        # ABC text, an .abc or .mid file: its voices stay, `programs` are added
     meter: str | None = None            # asked for in the header, such as 3/4
     key: str | None = None              # such as Em
     tempo: int | None = None            # quarters per minute
@@ -78,8 +84,16 @@ def check(s):
     asked = [name for name in ('meter', 'key', 'tempo', 'programs') if getattr(s, name) is not None]
     if asked and not s.constrain:
         fail(f'--{asked[0]} needs the constraint: leave --constrain on')
-    if asked and s.prompt and s.prompt.strip():
+    prompt = s.prompt and s.prompt.strip()
+    if asked and prompt:
         fail(f'--{asked[0]} and --prompt exclude each other: the prompt has a header of its own')
+    if s.fill is not None and not (prompt and s.constrain):
+        fail('--fill needs the constraint: leave --constrain on' if prompt else '--fill needs a --prompt to fill')
+    if s.accompany is not None:
+        if not (s.programs and s.accompany.strip()):
+            fail('--accompany needs a tune, and the voices to add, such as --programs=0,33,drums')
+        if prompt or len(asked) > 1:
+            fail(f'--accompany and --{"prompt" if prompt else asked[0]} exclude each other: the tune has a header')
 
 
 # ---- checkpoint
@@ -150,13 +164,17 @@ def fault(music):
     return 'mostly silent' if stats['rest_share'] > MAX_REST_SHARE else None
 
 
-def sample_tunes(model, tokenizer, reader, prompt, s, converter):
-    """(tunes, their first draws, {reason: tunes drawn again}, counts of `generate`); a Tune's `music` may be None."""
+def sample_tunes(model, tokenizer, start, s, converter):
+    """(tunes, their first draws, {reason: tunes drawn again}, counts of `generate`); a Tune's `music` may be None.
+    `start`: makes a Tune of a seed."""
     tunes, missing, redrawn, totals = [None] * s.num_samples, list(range(s.num_samples)), Counter(), Counter()
     max_bars = s.max_bars if converter == 'builtin' else math.inf           # the lines of others are no bars
+    max_tokens = s.max_tokens
+    if s.accompany:                                                         # as long as what is accompanied
+        max_bars = max_tokens = math.inf
     for attempt in range(REDRAWS):
-        new = [Tune(tokenizer, (s.seed, i, attempt), reader, prompt) for i in missing]
-        totals.update(generate(model, tokenizer, new, s.batch_size, s.max_tokens, max_bars, s.temperature, s.top_p,
+        new = [start((s.seed, i, attempt)) for i in missing]
+        totals.update(generate(model, tokenizer, new, s.batch_size, max_tokens, max_bars, s.temperature, s.top_p,
                                s.top_k))
         for i, tune in zip(missing, new):
             tune.text = finish(tune)
@@ -167,9 +185,21 @@ def sample_tunes(model, tokenizer, reader, prompt, s, converter):
         faults = {i: fault(tunes[i].music) for i in missing}
         missing = [i for i in missing if faults[i]]
         redrawn.update(faults[i] for i in missing)
-        if not missing or s.statistics_only or s.temperature == 0:
+        if not missing or s.statistics_only or s.accompany or s.temperature == 0:
             break
     return tunes, first_draws, redrawn, totals
+
+
+def fill_tunes(model, tokenizer, reader, prompt, s):
+    """(tunes with their gap filled, counts of `generate`)."""
+    gap = find_gap(prompt, s.fill, reader)
+    tunes, counts, sizes = fill(model, tokenizer, gap, reader, [(s.seed, i) for i in range(s.num_samples)],
+                                batch_size=s.batch_size, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k)
+    for tune in tunes:
+        tune.music = read_tune(tune.text, 'builtin')
+    print(f'{CANDIDATES} fillings for each tune, weighed by the next {BEHIND} bars; effective sample size '
+          f'{min(sizes):.1f} to {max(sizes):.1f}, mean {np.mean(sizes):.1f}')
+    return tunes, {**counts, 'effective_sample_sizes': sizes}
 
 
 # ---- statistics
@@ -248,7 +278,7 @@ def main():
     print(f'{path}: {checkpoint["config"]["arch"]}, {model.num_params()["total"]:,} parameters' +
           (f', validation loss {val["per_note"]:.3f} nats a note' if val else ''))
     if converter == 'midi2abc':
-        if any((s.prompt, s.meter, s.key, s.tempo, s.programs)):
+        if any((s.prompt, s.accompany, s.meter, s.key, s.tempo, s.programs)):
             fail('a prompt and what is asked for are in our notation, and this checkpoint writes what midi2abc does')
         print('trained on what midi2abc writes: the tunes are the texts of the model, without the constraint')
         s.constrain = False
@@ -256,9 +286,18 @@ def main():
     prompt = prompt_text(s, marks)
     reader = start_reader(s, tokenizer, prompt, marks) if s.constrain else None
 
-    start = time.perf_counter()
-    tunes, first_draws, redrawn, counts = sample_tunes(model, tokenizer, reader, prompt, s, converter)
-    seconds = time.perf_counter() - start
+    begin = time.perf_counter()
+    if s.fill is not None:
+        tunes, counts = fill_tunes(model, tokenizer, reader, prompt, s)
+        first_draws, redrawn = tunes, Counter()
+    else:
+        start = lambda seed: Tune(tokenizer, seed, reader, prompt)
+        if s.accompany:
+            given = read_tune(prompt, converter) or fail('the tune to accompany is not whole: let it end at a barline')
+            score = find_score(given, s.programs, reader)
+            start = lambda seed: accompaniment(tokenizer, seed, reader, score)
+        tunes, first_draws, redrawn, counts = sample_tunes(model, tokenizer, start, s, converter)
+    seconds = time.perf_counter() - begin
     rate = counts['tokens'] / seconds
     print(f'{s.num_samples} tunes, {counts["tokens"]:,} tokens in {seconds:.1f} s: {rate:,.0f} tokens/s')
     if s.constrain:

@@ -104,6 +104,8 @@ class Reader:
         self.beat = 0                           # units between two spaces, or 0
         self.repeat, self.body_silent = OUTSIDE, False
         self.fields = 0                         # mask of the fields that may still stand in this bar
+        self.closed = 0                         # mask of the cells (and Z|) that may not stand in this bar
+        self.owed, self.owes = None, None       # pitches to tie over: voice -> mask, and of the cell; None: as it likes
         self.voice = -1                         # of the present cell, or of the last one in this bar
         self.due = {}                           # voice -> pitches (mask) tied into this bar, of voices still to come
         self.ties = {}                          # voice -> pitches (mask) tied into the next bar
@@ -145,8 +147,14 @@ class Reader:
 
     def on_grid(self):
         """The Reader that from here on lets notes begin and end on the grids of quantise.py alone."""
+        return self.but(grid=True)
+
+    def but(self, **changes):
+        """The Reader with other values of these attributes. `slot='bar'` opens the first bar; `fields=0` lets no field,
+        mark or end of the tune stand here; a voice with a mask in `due`, also 0, has a cell in this bar; what `owed`
+        asks for, and no more, is tied over its end (where it is a chord, a bar may have to be begun anew)."""
         new = self.feed('')
-        new.grid = True
+        new.__dict__.update(changes)
         new.look_ahead()
         new.go(new.slot)
         return new
@@ -189,7 +197,7 @@ class Reader:
             if self.repeats and self.voice < 0 and (self.repeat or self.fields == ALL_FIELDS):      # a line begins
                 allowed |= {OUTSIDE: REPEAT_SIGN, IN_REPEAT: ENDING_SIGN | AGAIN_SIGN,
                             IN_ENDING: AGAIN_SIGN}.get(self.repeat, 0)
-        return table(self.alphabet, 'bar'), allowed
+        return table(self.alphabet, 'bar'), allowed & ~self.closed
 
     def end_bar(self, word, bit):
         self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: ALL_FIELDS}.get(bit, 0)
@@ -203,6 +211,7 @@ class Reader:
             self.fields = 0 if self.repeat else ALL_FIELDS
         elif bit == NEWLINE:
             self.due, self.ties, self.voice, self.length = self.ties, {}, -1, self.full
+            self.closed, self.owed = 0, None
             if self.repeat:                     # in which nothing changes
                 self.fields = 0
                 self.repeat = {REPEAT_EMPTY: IN_REPEAT, ENDING_EMPTY: IN_ENDING}.get(self.repeat, self.repeat)
@@ -217,6 +226,8 @@ class Reader:
             self.silent, self.voice = False, bit.bit_length() - 1
             self.signature = 0 if self.drums[self.voice] else self.sharps
             self.must = self.due.get(self.voice, 0)
+            self.owes = None if self.owed is None else self.owed.get(self.voice, 0)
+            self.tied = 0
             self.due = {voice: mask for voice, mask in self.due.items() if voice != self.voice}
             self.look_ahead()
             return self.go('event')
@@ -229,12 +240,15 @@ class Reader:
     def event_words(self):
         """The cell's end, a chord, a rest, a note. Several pitches tied into the bar are taken up by a chord only."""
         allowed = 0
-        if self.reached and (self.room == 0 if self.length else self.position >= self.reached):
+        if self.reached and not self.lacking() and (
+                self.room == 0 if self.length else self.position >= self.reached):
             allowed = CELL_END
         if self.room > 0:
             allowed |= CHORD
             if not self.must & self.must - 1:
                 allowed |= self.must or self.free
+            if allowed & self.must and self.is_last():
+                allowed &= ~CHORD
             rested = self.chord and not self.chord[-1][1]
             if not (rested or self.must) and self.rests():
                 allowed |= REST
@@ -253,10 +267,14 @@ class Reader:
         """Members of a chord go upwards after the first one, and none that is due is passed over."""
         taken = pitches_of(self.chord)
         missing = self.must & ~taken
+        if self.chord and self.position + self.chord[0][0] == self.length:
+            missing |= self.lacking() & ~taken
         allowed = self.free & ~taken & -1 << pitches_of(self.chord[1:]).bit_length()
-        if not self.chord:
+        if self.is_last() and self.lacking():
+            allowed &= missing
+        elif not self.chord:
             allowed |= REST
-        elif missing:
+        if self.chord and missing:
             allowed &= ((missing & -missing) << 1) - 1
         elif len(self.chord) > 1:
             allowed |= CHORD_END
@@ -275,6 +293,11 @@ class Reader:
     def length_words(self):
         """In a chord, a member has none if one may follow the bracket. If none follows, all members last an eighth."""
         allowed = self.lengths if self.pitch or self.in_chord else self.rests()
+        if self.owes is not None and not self.in_chord and (
+                self.lacking() & ~self.pitch or self.pitch & self.owes not in (0, self.pitch)):
+            allowed &= ~(1 << self.room)        # the cell goes on
+        elif self.chord and self.in_chord and self.chord[0][0] == self.room and self.pitch & self.lacking():
+            allowed &= 1 << self.room
         if self.in_chord and self.pitch and self.alike():
             allowed = EIGHTH_NOTE if self.chord and not allowed & EIGHTH_NOTE else allowed | EIGHTH_NOTE
         return self.length_table, allowed
@@ -293,7 +316,12 @@ class Reader:
                                      and (self.length or self.units >= max((n for n, _ in self.chord), default=0)))
 
     def tie_words(self):
-        return table(None, 'tie'), ANY
+        """Where a length may follow a chord, so may a tie."""
+        if self.owes is None:
+            return table(None, 'tie'), ANY
+        if self.pitch & self.owes != self.pitch:
+            return table(None, 'tie'), UNTIED
+        return table(None, 'tie'), TIED | UNTIED * (self.in_chord and self.units == EIGHTH and self.alike())
 
     def end_tie(self, word, bit):
         if bit == TIED:
@@ -329,10 +357,20 @@ class Reader:
         ends = ANY if not self.grid else grid_lengths(self.position % UNITS) | 1 << self.room
         self.lengths = ends & (2 << self.room) - 2 & self.length_table['']
         self.free = PITCHES & ~pitches_of(self.sounding) if self.sounding else PITCHES
+        if self.is_last():
+            self.must |= self.lacking()
 
     def rests(self):
         """Mask of the lengths that a rest may have: a cell of rests only is none."""
-        return self.lengths if self.reached else self.lengths & ~(1 << self.room)
+        return self.lengths if self.reached and not self.lacking() else self.lengths & ~(1 << self.room)
+
+    def is_last(self):
+        """Has the cell to end with this event, because the grid is no finer?"""
+        return self.lengths == 1 << self.room
+
+    def lacking(self):
+        """Mask of the pitches that this cell still has to tie over."""
+        return (self.owes or 0) & ~(self.tied | self.ties.get(self.voice, 0))
 
 
 SLOTS = dict.fromkeys('LMQKV', (Reader.header_words, Reader.end_header)) | {

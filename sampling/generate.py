@@ -39,6 +39,7 @@ class Tune:
         self.n_context = 0                                  # ids that its row holds; 0: the row has to be filled
         self.ended = self.stuck = False                     # by <|tune|>; because the constraint let no token through
         self.saved = None                                   # (logits (V,), state of the row) at the mark
+        self.given, self.free_from = [], 0                  # ids that come next, not drawn; len(ids) behind the last
         for i in tokenizer.encode(prompt):
             self.add(i, self.reader)
         self.n_prompt_bars = len(self.bar_ends)
@@ -60,7 +61,8 @@ class Tune:
         self.marked, self.retries = (len(self.ids), len(self.text), self.reader, self.n_context), 0
 
     def at_mark(self):
-        return len(self.ids) == self.marked[0] or self.text.endswith(('|', '\n'))
+        return not self.given and (
+            len(self.ids) in (self.marked[0], self.free_from) or self.text.endswith(('|', '\n')))
 
     def can_go_back(self, retries):
         return self.retries < retries and len(self.ids) > self.marked[0]
@@ -168,15 +170,19 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 tune.mark()
                 rows.save(r)
 
-        drawn = draw(rows.logits_BV, rows.tunes, *options)
-        anew = [r for r, (token, _, _) in enumerate(drawn) if token is None and rows.tunes[r].can_go_back(retries)]
+        free = [r for r, tune in enumerate(rows.tunes) if not tune.given]
+        drawn = dict(zip(free, draw(rows.logits_BV[free], [rows.tunes[r] for r in free], *options)))
+        anew = [r for r in free if drawn[r][0] is None and rows.tunes[r].can_go_back(retries)]
         for r in anew:
             counts['dropped'] += rows.tunes[r].go_back()
             rows.restore(r)
         if anew:
-            for r, second in zip(anew, draw(rows.logits_BV[anew], [rows.tunes[r] for r in anew], *options)):
-                drawn[r] = second
-        for tune, (token, reader, likely) in zip(rows.tunes, drawn):
+            drawn |= zip(anew, draw(rows.logits_BV[anew], [rows.tunes[r] for r in anew], *options))
+        for r, tune in enumerate(rows.tunes):
+            if r not in drawn:
+                tune.add(tune.given.pop(0), tune.reader)
+                continue
+            token, reader, likely = drawn[r]
             if token is None:
                 tune.stuck = True
             elif token == tokenizer.tune:

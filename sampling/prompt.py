@@ -12,17 +12,22 @@ from sampling.constrain import METERS, VOICES, Reader
 
 
 def prompt_text(s, marks):
-    """The prompt in the notation, '' without one. `marks`: {'beats': .., 'repeats': ..} of what the model reads."""
-    name, text = 'the prompt', (s.prompt or '').replace('\\n', '\n').lstrip()
-    if s.prompt and s.prompt.lower().endswith(('.abc', '.mid', '.midi')):
-        name = s.prompt
+    """The prompt, or the tune to accompany, in the notation, '' without one. `marks`: {'beats': .., 'repeats': ..} of
+    what the model reads."""
+    option = 'accompany' if s.accompany else 'prompt'
+    name, source = 'the prompt', getattr(s, option) or ''
+    text = source.replace('\\n', '\n').lstrip()
+    if source.lower().endswith(('.abc', '.mid', '.midi')):
+        name = source
         try:
             with open(name, 'rb') as f:
                 data = f.read()
             is_abc = name.lower().endswith('.abc')
             text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
         except (OSError, MidiError) as e:
-            fail(f'--prompt={name}: {e}')
+            fail(f'--{option}={name}: {e}')
+    if name == source and not text:
+        fail(f'{name} is no music: it is empty')
     if text.startswith('L:1/8\nM:'):                        # our notation; of several tunes the first one
         text = re.sub(r'\n\s*\n(?s:.*)', '\n', text)
     elif Reader().feed(text) is None:                       # any other ABC
@@ -48,7 +53,8 @@ def first_bars(text, n):
 
 
 def start_reader(s, tokenizer, prompt, marks):
-    """Reader of a tune with the header that is asked for, in the characters that the vocabulary has."""
+    """Reader of a tune with the header that is asked for, in the characters that the vocabulary has. Where there is a
+    prompt, its header stands, and `programs` are voices that are written to it (accompany.py)."""
     programs, alphabet = s.programs or [], {token for token in tokenizer.tokens if len(token) == 1}
     rows = [('meter', s.meter, METERS, 'such as 4/4, 3/4, 6/8'), ('key', s.key, KEYS, ' '.join(KEYS)),
             ('tempo', s.tempo, range(1, 10000), '1 to 9999 quarters a minute'), ('prompt', prompt, [prompt], ''),
@@ -59,5 +65,5 @@ def start_reader(s, tokenizer, prompt, marks):
         missing = ' '.join(sorted(set(str(value or '')) - alphabet))
         if missing:
             fail(f'--{name}: the vocabulary of this checkpoint cannot write it, its training data hold no {missing}')
-    voices = [f'program={p}' if p.isdigit() else p for p in programs]
+    voices = [] if prompt else [f'program={p}' if p.isdigit() else p for p in programs]
     return Reader(s.meter, s.tempo and str(s.tempo), s.key, voices, alphabet, **marks)

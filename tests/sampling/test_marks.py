@@ -73,7 +73,7 @@ def test_tunes_under_the_constraint_keep_its_marks(world):
 
 
 def test_a_prompt_takes_the_marks_of_the_model():
-    asked = lambda **s: types.SimpleNamespace(**{'prompt_bars': None, **s})
+    asked = lambda **s: types.SimpleNamespace(**{'prompt_bars': None, 'accompany': None, **s})
     assert prompt_text(asked(prompt=PLAIN), BOTH) == encode(decode(PLAIN), beats=True)      # played out: what is given stays given
     assert prompt_text(asked(prompt=MARKED), {'beats': False, 'repeats': False}) == PLAIN
     assert prompt_text(asked(prompt=PLAIN, prompt_bars=2), BOTH) == HEAD + '\n'.join(BARS[:2]) + '\n'
@@ -89,14 +89,14 @@ def test_the_first_bars_of_a_prompt_stay_as_they_are(bars, n, expected):
     prompt, wanted = text(bars), text(expected)
     if expected[-1] == 'CD':                                    # a bar that is not whole yet
         prompt, wanted = prompt[:-2], wanted[:-2]
-    s = types.SimpleNamespace(prompt=prompt, prompt_bars=n)
+    s = types.SimpleNamespace(prompt=prompt, prompt_bars=n, accompany=None)
     assert prompt_text(s, {'beats': True, 'repeats': False}) == wanted
 
 
 @pytest.mark.parametrize('lines', [[':|'], ['|:', '|:']])
 def test_a_prompt_with_a_mark_out_of_place_is_one_line(lines, capsys):
     with pytest.raises(SystemExit) as stop:
-        prompt_text(types.SimpleNamespace(prompt=HEAD + '\n'.join([BARS[0], *lines]) + '\n', prompt_bars=1), BOTH)
+        prompt_text(types.SimpleNamespace(prompt=HEAD + '\n'.join([BARS[0], *lines]) + '\n', prompt_bars=1, accompany=None), BOTH)
     assert stop.value.code == 2 and 'out of place' in capsys.readouterr().err
 
 

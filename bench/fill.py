@@ -1,0 +1,118 @@
+"""Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it? It is weighed by the
+first two bars behind the gap. Judged are the log-likelihoods of these, and of the next two, which it was not chosen by,
+in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
+by the model itself and by others that took no part (--judge).
+
+    python train.py config/quick_rnn_1.py --compile=True
+    python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
+"""
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import numpy as np
+
+import sample
+from configurator import configure, fail
+from music.metrics import exact_bars
+from music.notation import decode, encode
+from sampling.constrain import Reader
+from sampling.fill import BEHIND, CANDIDATES, fill, find_gap, log_likelihoods
+from sampling.generate import Tune
+
+
+@dataclass
+class Settings:
+    ckpt: str = 'out/quick_best/ckpt.pt'
+    judge: list[str] | None = None      # other checkpoints with the same tokenizer
+    data_dir: str = 'data/bundled'
+    tunes: int = 100
+    bars: int = 4                       # in the gap
+    candidates: int = CANDIDATES
+    seed: int = 1
+
+
+def held_out(data_dir):
+    """Texts of the validation and test tunes."""
+    texts = []
+    for split in ('val', 'test'):
+        with open(os.path.join(data_dir, f'{split}.abc'), encoding='utf-8') as f:
+            texts += [text.strip('\n') + '\n' for text in f.read().split('\n\n') if text.strip()]
+    return texts
+
+
+def gaps(s, beats):
+    """[(text, number of its first bar, line of it)] of the first tunes that are long enough, repeats played out."""
+    found = []
+    for text in held_out(s.data_dir):
+        music = decode(text)
+        text = encode(music, beats)
+        n_header = 4 + len(music.voices)
+        n_bars = text.count('\n') - n_header
+        if n_bars >= 4 + s.bars + 2 * BEHIND and len(found) < s.tunes:
+            first = (n_bars - s.bars) // 2
+            found.append((text, first + (music.pickup == 0), n_header + first))
+    return found
+
+
+def judged(models, tokenizer, text, line):
+    """Log-likelihoods that each model gives to the BEHIND bars from a line of the text on, and to as many after these,
+    given all before."""
+    lines, values = text.splitlines(keepends=True), []
+    for model in models:
+        for first in (line, line + BEHIND):
+            tune = Tune(tokenizer, (0,), None, ''.join(lines[:first]))
+            ids = tokenizer.encode(''.join(lines[first:first + BEHIND]))
+            values.append(log_likelihoods(model, [tune], ids)[0])
+    return values
+
+
+def row(name, values):
+    mean, half = values.mean(), 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    return f'{name:>44} {mean:8.2f} [{mean - half:.2f}, {mean + half:.2f}]'
+
+
+def main():
+    s = configure(Settings)
+    model, tokenizer, checkpoint = sample.load(s.ckpt, 'cpu')
+    models = {'the model itself': model}
+    for path in s.judge or []:
+        models[path], its_tokenizer, _ = sample.load(path, 'cpu')
+        if its_tokenizer.hash != tokenizer.hash:
+            fail(f'{path} reads other tokens than {s.ckpt}')
+    beats = checkpoint['meta']['settings'].get('beats', False)
+    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
+    counts = sorted({1, *(n for n in (8,) if n < s.candidates), s.candidates})
+    scores, sizes, exact, seconds = {n: [] for n in (*counts, 'true')}, {n: [] for n in counts}, [0, 0], 0.0
+    for i, (text, bar, line) in enumerate(gaps(s, beats)):
+        gap, behind = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars
+        scores['true'].append(judged(models.values(), tokenizer, text, behind))
+        for n in counts:
+            start = time.perf_counter()
+            (tune,), _, size = fill(model, tokenizer, gap, reader, [(s.seed, i)], n, top_p=0.9)
+            seconds += (time.perf_counter() - start) * (n == s.candidates)
+            new, old = tune.text.splitlines(), text.splitlines()
+            assert new[:line] + new[line + s.bars:] == old[:line] + old[line + s.bars:], 'a bar outside has changed'
+            exact = [a + b for a, b in zip(exact, exact_bars(tune.text))]
+            scores[n].append(judged(models.values(), tokenizer, tune.text, behind))
+            sizes[n] += size
+    print(f'{s.ckpt}: {len(scores[1])} tunes, {s.bars} bars each, {exact[0]} of {exact[1]} bars exact, nothing else '
+          f'changed; {seconds / len(scores[1]):.1f} s a tune')
+    scores = {n: np.array(values) for n, values in scores.items()}
+    spans = [f'bars 1 to {BEHIND}', f'bars {BEHIND + 1} to {2 * BEHIND}']
+    for m, (name, span) in enumerate((name, span) for name in models for span in spans):
+        print(f'log-likelihood of {span} behind the gap, by {name}, nats a tune [95%]')
+        for n, what in ((1, 'a plain continuation'), (s.candidates, 'our filling'), ('true', 'the true bars')):
+            print(row(f'behind {what}', scores[n][:, m]))
+        for n in counts[1:]:
+            print(row(f'gain, {n} fillings', scores[n][:, m] - scores[1][:, m]) +
+                  f'  effective sample size {np.mean(sizes[n]):.1f}')
+        print(row('gain of the true bars', scores['true'][:, m] - scores[1][:, m]))
+
+
+if __name__ == '__main__':
+    main()
