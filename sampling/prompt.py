@@ -1,14 +1,19 @@
 """How tunes begin: with a prompt, whatever its form, or with what is asked for in the header."""
+import os
 import re
 
 from configurator import fail
 from music.midi import read_midi
+from music.musicxml import read_musicxml
 from music.notation import decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
 from music.repeats import unfolded
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
+
+SHEETS = '.musicxml', '.mxl', '.xml'
+FILES = {'.abc': None, '.mid': read_midi, '.midi': read_midi, **dict.fromkeys(SHEETS, read_musicxml)}    # how to read
 
 
 def prompt_text(s, marks):
@@ -17,13 +22,14 @@ def prompt_text(s, marks):
     option = 'accompany' if s.accompany else 'prompt'
     name, source = 'the prompt', getattr(s, option) or ''
     text = source.replace('\\n', '\n').lstrip()
-    if source.lower().endswith(('.abc', '.mid', '.midi')):
+    suffix = os.path.splitext(source.lower())[1]
+    if suffix in FILES:
         name = source
         try:
             with open(name, 'rb') as f:
                 data = f.read()
-            is_abc = name.lower().endswith('.abc')
-            text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
+            reader = FILES[suffix]
+            text = encode(reader(data)[0]) if reader else data.decode('utf-8', 'replace').lstrip()
         except (OSError, MidiError) as e:
             fail(f'--{option}={name}: {e}')
     if name == source and not text:
