@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -119,12 +120,12 @@ def order_of(tunes, name, copies):
 
 
 def texts_of(order, tunes, paths):
-    """Yield (index, text) in that order; copies that would leave the range of MIDI are passed over."""
+    """Yield (index, semitones, text) in that order; copies that would leave the range of MIDI are passed over."""
     for i, semitones in order:
         text = shards.read_text(paths[tunes['shard'][i]], tunes['at'][i], tunes['size'][i])
         text = transposed(text, semitones) if semitones else text
         if text is not None:
-            yield i, text
+            yield i, semitones, text
 
 
 def train_tokenizer(order, tunes, paths, s):
@@ -132,7 +133,7 @@ def train_tokenizer(order, tunes, paths, s):
     def texts():
         read = 0
         with Progress('tokenizer', 'million characters read', 10 ** 6) as progress:
-            for _, text in texts_of(order, tunes, paths):
+            for *_, text in texts_of(order, tunes, paths):
                 read += len(text)
                 if len(text) < read > s.tokenizer_chars:
                     break
@@ -145,20 +146,25 @@ def train_tokenizer(order, tunes, paths, s):
 
 
 def write_tokens(name, order, tunes, paths, tokenizer, threads, binary, plain):
-    """Write a side's tokens to file `binary`, its text to `plain` (or None). Returns (counts, tokens of each tune)."""
-    counts, lengths = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), []
+    """Write a side's tokens to file `binary`, its text to `plain` (or None). Returns (counts, tokens of each tune,
+    {key in a header: [tunes, of these not transposed]})."""
+    counts, lengths, keys = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), [], {}
     texts = texts_of(order, tunes, paths)
     with Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress:
         while batch := list(islice(texts, 100)):
-            for (i, text), ids in zip(batch, tokenizer.encode_batch([text for _, text in batch], threads)):
+            for (i, semitones, text), ids in zip(batch, tokenizer.encode_batch([text for *_, text in batch], threads)):
                 np.array([tokenizer.tune, *ids], np.uint16).tofile(binary)
                 if plain:
                     plain.write('\n' + text if lengths else text)
                 lengths.append(1 + len(ids))
                 counts.update(tunes=1, tokens=1 + len(ids), characters=len(text))
                 counts.update(notes=int(tunes['notes'][i]), bars=int(tunes['bars'][i]))
+                if key := re.search('^K:(.*)', text, re.M):
+                    both = keys.setdefault(key[1], [0, 0])
+                    both[0] += 1
+                    both[1] += not semitones
             progress.show(counts['characters'], counts['tunes'] / len(order))
-    return dict(counts), np.array(lengths)
+    return dict(counts), np.array(lengths), keys
 
 
 def main(argv=None):
@@ -193,11 +199,12 @@ def main(argv=None):
         def output(name, mode='w', **options):
             return files.enter_context(atomic_write(os.path.join(s.out_dir, name), mode, **options))
 
-        splits, lengths = {}, {}
+        splits, lengths, keys = {}, {}, {}
         for name, order in orders.items():
             binary = output(f'{name}.bin', 'wb')
             plain = None if name == 'train' else output(f'{name}.abc', encoding='utf-8', newline='')
-            splits[name], lengths[name] = write_tokens(name, order, tunes, paths, tokenizer, s.workers, binary, plain)
+            splits[name], lengths[name], keys[name] = write_tokens(name, order, tunes, paths, tokenizer, s.workers,
+                                                                   binary, plain)
         failures = output('failures.tsv', encoding='utf-8', errors='surrogateescape')
         failures.writelines(f'{file}\t{reason}\t{like}\n' for file, reason, _, like in left_out)
         output('tokenizer.json', encoding='utf-8').write(tokenizer.to_json())
@@ -206,8 +213,8 @@ def main(argv=None):
             os.remove(meta_path)
     meta = {'vocab_size': tokenizer.vocab_size,
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
-            'splits': splits, 'filters': filters, 'quantisation': quantisation, 'leakage': leakage,
-            'settings': settings, 'versions': versions, 'inputs': inputs}
+            'splits': splits, 'keys': keys['train'], 'filters': filters, 'quantisation': quantisation,
+            'leakage': leakage, 'settings': settings, 'versions': versions, 'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')
     print(table(meta))

@@ -144,6 +144,13 @@ def read_tune(text, converter):
         return None
 
 
+def key_weights(meta):
+    """key -> probability that a tune in it is kept, in proportion to the share of its training tunes that are not
+    transposed: keys come as often as in the corpus, not as in its copies."""
+    shares = {key: own / n for key, (n, own) in meta.get('keys', {}).items()}
+    return {key: share / max(shares.values()) for key, share in shares.items()} if any(shares.values()) else {}
+
+
 def finish(tune):
     """Text of a tune cut at its last whole bar, without open ties and empty bars at the end; all of one that ended."""
     if tune.ended:
@@ -297,7 +304,8 @@ def main():
         tunes, counts = fill_tunes(model, tokenizer, reader, prompt, s)
         first_draws, redrawn = tunes, Counter()
     else:
-        start = lambda seed: Tune(tokenizer, seed, reader, prompt)
+        weights = {} if s.key else key_weights(checkpoint['meta'])
+        start = lambda seed: Tune(tokenizer, seed, reader, prompt, weights)
         if s.accompany:
             given = read_tune(prompt, converter) or fail('the tune to accompany is not whole: let it end at a barline')
             score = find_score(given, s.programs, reader)
@@ -307,7 +315,7 @@ def main():
     rate = counts['tokens'] / seconds
     print(f'{s.num_samples} tunes, {counts["tokens"]:,} tokens in {seconds:.1f} s: {rate:,.0f} tokens/s')
     if s.constrain:
-        print(f'the constraint dropped {counts["dropped"]:,} more and forced {counts["forced"]:,}')
+        print('the constraint ' + ', '.join(f'{name} {counts[name]:,}' for name in ('dropped', 'forced', 'cut')))
     for reason, n in redrawn.items():
         print(f'{n} {reason}' + ('' if s.statistics_only else ': drawn again'))
 

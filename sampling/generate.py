@@ -10,7 +10,8 @@ full, its row is filled again with the tune's header and latest whole bars. What
 
 The constraint refuses tokens one by one. To take whatever it lets through would bend the model's distribution towards
 what is merely possible; to begin a bar anew at the first refusal would be exact for that bar (rejection sampling) and
-slow. In between: after REFUSALS of one draw, the bar of that voice is begun anew.
+slow. In between: after REFUSALS of one draw, the bar of that voice is begun anew. Where that does not help, the tune
+goes back by a bar, then by two, and at last it ends: what the model does not hold likely is not written.
 """
 from functools import cache
 
@@ -22,13 +23,16 @@ from music.repeats import MARKS
 KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
 FEW = 128                   # tokens among which the likely ones are sought first
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
-RETRIES = 20                # times that this is done; then any token that the constraint lets through is taken
+RETRIES = 20                # times that this is done; then whole bars are given up
+SHORTENINGS = 2             # times that this is done at one place; then the tune ends there
 
 
 class Tune:
-    """A tune as it grows. `seed`: tuple of ints, all that its randomness depends on."""
+    """A tune as it grows. `seed`: tuple of ints, all that its randomness depends on. `key_weights`: key -> probability
+    that a header with it is kept (rejection sampling), {} for all; a tune with a prompt has its key."""
+    may_shorten = True          # give up bars where the constraint leaves nothing likely
 
-    def __init__(self, tokenizer, seed, reader=None, prompt=''):
+    def __init__(self, tokenizer, seed, reader=None, prompt='', key_weights=None):
         self.tokens = tokenizer.tokens
         state, = np.random.SeedSequence(seed).generate_state(1, np.uint64)
         self.generator = torch.Generator().manual_seed(int(state >> 1))
@@ -43,6 +47,10 @@ class Tune:
         for i in tokenizer.encode(prompt):
             self.add(i, self.reader)
         self.n_prompt_bars = len(self.bar_ends)
+        self.is_asked = bool(prompt or reader and any(reader.asked.values()))           # for something in particular
+        self.key_weights = {} if prompt else key_weights or {}
+        self.start = len(self.ids), len(self.text), self.reader
+        self.furthest = self.shortened = 0                  # bars where it was shortened last, and how often there
         self.mark()
 
     def add(self, i, reader):
@@ -74,6 +82,37 @@ class Tune:
         self.ids, self.text = self.ids[:n_ids], self.text[:n_text]
         self.retries += 1
         return n_dropped
+
+    def can_shorten(self, retries):
+        whole = len(self.bar_ends) > self.n_prompt_bars or not self.is_asked and len(self.ids) > self.start[0]
+        return self.may_shorten and retries > 0 and whole
+
+    def shorten(self):
+        """Give up the latest bar and what is begun; if that was in vain, two; then end. Number of ids dropped."""
+        n_bars = len(self.bar_ends)
+        self.shortened = 1 + self.shortened * (n_bars <= self.furthest)
+        self.furthest = max(n_bars, self.furthest)
+        self.stuck = self.shortened > SHORTENINGS           # at the end of its latest bar
+        n_kept = max(self.n_prompt_bars, n_bars - self.shortened * (not self.stuck))
+        return self.cut(self.bar_ends[n_kept - 1] if n_kept > self.n_prompt_bars else self.start[0])
+
+    def cut(self, n_ids):
+        """Back to the first n_ids, at the end of a bar or at the start. Number of ids dropped."""
+        n_dropped, (n_start, n_text, reader) = len(self.ids) - n_ids, self.start
+        written = ''.join(self.tokens[i] for i in self.ids[n_start:n_ids])
+        self.ids, self.text = self.ids[:n_ids], self.text[:n_text] + written
+        self.bar_ends = [n for n in self.bar_ends if n <= n_ids]
+        self.reader, self.n_context = reader and reader.feed(written), 0
+        self.mark()
+        return n_dropped
+
+    def drop_header(self):
+        """Begin anew if the header has just got a key and chance is against it. Number of ids dropped."""
+        key = self.text[:-1].rpartition('\n')[2]
+        if not self.key_weights or self.bar_ends or self.text[-1:] != '\n' or key[:2] != 'K:':
+            return 0
+        kept = torch.rand((), generator=self.generator) < self.key_weights.get(key[2:], 0)
+        return 0 if kept else self.cut(self.start[0])
 
     def context(self, block_size):
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
@@ -151,10 +190,11 @@ class Rows:
 @torch.inference_mode()
 def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=64, temperature=1.0, top_p=1.0,
              top_k=None):
-    """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with bars begun anew, candidates 'tried'
-    and 'refused' by the constraint, unlikely tokens 'forced' by it (some of them dropped again)."""
+    """Grow every tune until it ends. Returns counts: 'tokens' kept, 'dropped' with what was begun anew, candidates
+    'tried' and 'refused' by the constraint, tunes 'cut' by it, unlikely tokens 'forced' by what is asked for or given.
+    """
     retries = RETRIES if temperature > 0 and top_k != 1 else 0      # else the same would be drawn again
-    counts = dict.fromkeys(('tokens', 'dropped', 'tried', 'refused', 'forced'), 0)
+    counts = dict.fromkeys(('tokens', 'dropped', 'tried', 'refused', 'forced', 'cut'), 0)
 
     def done(tune):
         return tune.ended or tune.stuck or len(tune.bar_ends) >= max_bars or len(tune.ids) - 1 >= max_tokens
@@ -183,7 +223,10 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 tune.add(tune.given.pop(0), tune.reader)
                 continue
             token, reader, likely = drawn[r]
-            if token is None:
+            if token is None and tune.can_shorten(retries):
+                counts['dropped'] += tune.shorten()
+                counts['cut'] += tune.stuck
+            elif token is None:
                 tune.stuck = True
             elif token == tokenizer.tune:
                 tune.ended = True
@@ -191,6 +234,7 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 tune.add(token, reader)
                 counts['tokens'] += 1
                 counts['forced'] += not likely
+                counts['dropped'] += tune.drop_header()
 
         # A finished tune gives its row to a waiting one, or gives it up.
         rows.replace([tune if not done(tune) else waiting.pop() if waiting else None for tune in rows.tunes])
@@ -204,7 +248,8 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
 
     Tokens race: each arrives after an exponential time of rate p. So the first that passes is a draw from the allowed
     tokens with their probabilities in proportion. In a bar that can be begun anew at most REFUSALS are tried. At its
-    start, or after `retries` new beginnings, all the likely ones are, and then the others, outside of top_k and top_p.
+    start, or after `retries` new beginnings, all the likely ones are. Where there is no bar to give up, in a header
+    that is asked for or between given cells, the others follow, outside of top_k and top_p.
     """
     logits_BV = logits_BV.float().cpu()
     if temperature > 0:
@@ -217,7 +262,7 @@ def draw(logits_BV, tunes, tokenizer, temperature, top_p, top_k, retries, counts
         can_go_back = tune.can_go_back(retries)
         token, reader = first_allowed(tune, ids[:REFUSALS] if can_go_back else ids, tokenizer, counts)
         likely = token is not None
-        if not (likely or can_go_back):
+        if not (likely or can_go_back or tune.can_shorten(retries)):
             noise_V = torch.ones_like(logits_V).exponential_(generator=tune.generator)
             order = logits_V - noise_V.log() if temperature > 0 and top_k != 1 else logits_V    # the same race in logs
             tried = set(ids)

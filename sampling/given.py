@@ -51,6 +51,7 @@ class Chosen(NamedTuple):
 class Around(Tune):
     """`prompt`: header and whole bars; `bars`: Bars that follow, the first one `length` units long if it opens the
     tune; `owed`: what the last one ties over, as Reader.but says. The tune has `ended` with the last bar."""
+    may_shorten = False         # what is given has to follow
 
     def __init__(self, tokenizer, seed, reader, prompt, bars, length, owed):
         self.bars = None                                        # while the prompt is read

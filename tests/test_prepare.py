@@ -5,12 +5,14 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -350,6 +352,15 @@ def shifted(music, semitones):
     keys = [(at, next(s for s in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6) if (s - sharps - 7 * semitones) % 12 == 0), mode)
             for at, sharps, mode in music.keys]
     return Music(notes, music.voices, music.meters, music.tempos, keys, music.pickup)
+
+
+def test_keys_of_train_are_counted_with_their_transposed_copies(corpus, tmp_path):
+    meta = run(corpus, str(tmp_path), '--transpose=2', '--vocab_size=200')
+    tokenizer = bpe.Tokenizer.load(str(tmp_path / 'tokenizer.json'))
+    ids = np.fromfile(tmp_path / 'train.bin', np.uint16).tolist()
+    keys = re.findall('^K:(.*)', tokenizer.decode([i for i in ids if i != tokenizer.tune]), re.M)
+    assert {key: n for key, (n, _) in meta['keys'].items()} == Counter(keys)
+    assert sum(own for _, own in meta['keys'].values()) * 3 >= len(keys) == meta['splits']['train']['tunes']
 
 
 def test_transposed_text_is_the_text_of_the_transposed_music():

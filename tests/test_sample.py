@@ -3,6 +3,7 @@ import os
 import random
 import sys
 import types
+from collections import Counter
 
 import mido
 import numpy as np
@@ -134,7 +135,7 @@ def test_constrained_tunes_are_readable_and_exact(world, arch, settings):
     tunes, counts = tunes_of(world, arch, **settings)
     for tune in tunes:
         text = sample.finish(tune)
-        assert not tune.stuck and tune.text.startswith(text[:-8])
+        assert (not tune.stuck or tune.text[-1] == '\n') and tune.text.startswith(text[:-8])
         if tune.ended:
             assert Reader().feed(text).can_end
         if text.count('\n') > text.count('\nV:') + 4:
@@ -152,6 +153,40 @@ def test_an_untrained_model_under_the_constraint_writes_tunes_too(world):
     tunes = [Tune(tokenizer, (1, i), Reader('4/4', '120', 'G', ['program=0'], alphabet(tokenizer))) for i in range(3)]
     generate(model, tokenizer, tunes, max_tokens=200, max_bars=4)
     assert all(len(decode(sample.finish(tune)).notes) for tune in tunes)
+
+
+@pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+def test_no_kept_token_is_one_that_the_model_held_unlikely(world, arch, monkeypatch):
+    monkeypatch.setattr('sampling.generate.RETRIES', 1)                      # so that bars are given up, and tunes cut
+    model, tunes, counts = world[2][arch], [], {}
+    for seed in range(3):
+        more, counted = tunes_of(world, arch, n=20, top_p=0.7, max_bars=40, seed=seed)
+        tunes, counts = tunes + more, {name: n + counts.get(name, 0) for name, n in counted.items()}
+    assert counts['forced'] == 0 and counts['dropped'] > 0
+    assert counts['cut'] == sum(tune.stuck for tune in tunes)
+    assert counts['tokens'] == sum(len(tune.ids) - 1 for tune in tunes)
+    for tune in tunes:
+        ids = torch.tensor(tune.ids[:BLOCK])
+        p_TV = model(ids[None, :-1])[0][0].softmax(1)
+        p_T = p_TV.gather(1, ids[1:, None])
+        assert ((p_TV * (p_TV > p_T)).sum(1) < 0.7 + 1e-5).all()             # what is likelier holds less than top_p
+
+
+def test_keys_come_as_often_as_their_weights_say(world):
+    folder, tokenizer, models = world
+    weights = {'G': 1.0, 'Em': 0.25}                                         # and F never
+    keys = {}
+    for name, given in (('as the model does', None), ('weighed', weights)):
+        tunes = [Tune(tokenizer, (1, i), Reader(alphabet=alphabet(tokenizer)), key_weights=given) for i in range(200)]
+        counts = generate(models['gpt'], tokenizer, tunes, max_bars=1)
+        keys[name] = Counter(tune.text.split('K:')[1].split('\n')[0] for tune in tunes)
+    own, weighed = keys.values()
+    assert own['F'] > 20 and weighed.keys() == {'G', 'Em'} and counts['tokens'] == sum(len(t.ids) - 1 for t in tunes)
+    expected = 0.25 * own['Em'] / (0.25 * own['Em'] + own['G'])
+    assert abs(weighed['Em'] / 200 - expected) < 0.1
+    prompted = Tune(tokenizer, (1, 0), Reader(), 'L:1/8\nM:3/4\nQ:1/4=120\nK:F\nV:1 program=0\n', weights)
+    generate(models['gpt'], tokenizer, [prompted], max_bars=2)
+    assert 'K:F\n' in prompted.text
 
 
 def test_temperature_zero_takes_the_most_likely_allowed_token_and_top_k_1_the_same(world):
