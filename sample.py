@@ -1,4 +1,4 @@
-"""Sample tunes from a checkpoint: .abc, .mid and a picture of each, a page to listen to them, and statistics.
+"""Sample tunes from a checkpoint: .abc, .mid and sheet music of each, a page to listen to them, and statistics.
 
     python sample.py --out_midi                                # ten tunes of the best checkpoint in out/ -> samples/
     python sample.py --ckpt=out/gpt_small/best.pt --num_samples=50 --temperature=0.9
@@ -25,8 +25,10 @@ import torch
 from bpe import Tokenizer
 from configurator import configure, fail
 from music.abcfile import write_abc
+from music.engrave import engrave
 from music.metrics import statistics
 from music.midi import write_midi
+from music.musicxml import musicxml
 from music.notation import NotationError, decode
 from music.repeats import MARKS
 from music.tunebook import read_abc
@@ -34,7 +36,7 @@ from plumbing.checkpoint import read_checkpoint, try_checkpoint
 from plumbing.files import atomic_write
 from sampling.generate import Tune, generate
 from sampling.measures import measure, print_measures
-from sampling.page import draw_roll, page
+from sampling.page import SCORE_WIDTHS, draw_roll, page
 from sampling.prompt import prompt_text, start_reader
 from train import build_model
 
@@ -42,7 +44,7 @@ from train import build_model
 @dataclass
 class Settings:
     ckpt: str | None = None             # checkpoint; None: the lowest validation loss per note in out/
-    out_dir: str = 'samples'            # gets 01.abc, 01.mid, 01.png, ..., metrics.json, index.html
+    out_dir: str = 'samples'            # gets 01.abc, .mid, .musicxml, .svg, .png, ..., metrics.json, index.html
     data_dir: str | None = None         # tunes to compare with; None: what the checkpoint was trained on
     num_samples: int = 10               # tunes
     max_bars: int = 64                  # a tune that has not ended by then is cut there
@@ -52,7 +54,7 @@ class Settings:
     top_k: int | None = None            # draw from so many at most
     seed: int = 1                       # tune i depends on (seed, i) alone
     constrain: bool = True              # refuse what cannot become a tune
-    prompt: str | None = None           # ABC text, an .abc or .mid file: how the tunes begin
+    prompt: str | None = None           # ABC text, an .abc, .mid or .musicxml file: how the tunes begin
     prompt_bars: int | None = None      # so many bars of it; None: all
     meter: str | None = None            # asked for in the header, such as 3/4
     key: str | None = None              # such as Em
@@ -206,9 +208,9 @@ def write(path, text):
 
 
 def write_tunes(tunes, result, checkpoint, s):
-    """.abc, .mid and .png of each tune, and the page."""
+    """.abc, .mid, .musicxml, .svg and .png of each tune, and the page."""
     for name in os.listdir(s.out_dir):                       # of a former run with more tunes
-        if re.fullmatch(r'\d{2,}\.(abc|mid|png)', name):
+        if re.fullmatch(r'\d{2,}\.(abc|mid|musicxml|svg|png)', name):
             os.remove(os.path.join(s.out_dir, name))
     on_page, converter = [], checkpoint['meta']['settings']['converter']
     for i, tune in enumerate(tunes, 1):
@@ -226,9 +228,13 @@ def write_tunes(tunes, result, checkpoint, s):
             write_midi(music, base + '.mid')
             with open(base + '.mid', 'rb') as f:
                 midi = f.read()
+        sheet = musicxml(music)
+        scores = [engrave(sheet, width, file) for width in SCORE_WIDTHS]
+        write(base + '.musicxml', sheet)
+        write(base + '.svg', scores[0])
         draw_roll(music, base + '.png')
-        on_page.append({'music': music, 'text': tune.text, 'abc': abc, 'midi': midi, 'statistics': statistics(music),
-                        'prompt_bars': tune.n_prompt_bars, 'file': file})
+        on_page.append({'music': music, 'text': tune.text, 'abc': abc, 'midi': midi, 'scores': scores,
+                        'statistics': statistics(music), 'prompt_bars': tune.n_prompt_bars, 'file': file})
     about = [f'{checkpoint["config"]["arch"].upper()}, {checkpoint["num_params"]["total"]:,} parameters',
              f'temperature {s.temperature:g}, top-p {s.top_p:g}, seed {s.seed}',
              'every bar checked while sampling' if s.constrain else 'without a constraint']

@@ -1,10 +1,13 @@
 """Tunes for people: a piano roll as a picture, and one page to listen to all (player.html with the tunes in it).
 
-The page needs neither network nor other files: notes, ABC and MIDI are inside it, and the browser makes the sound.
+The page needs neither network nor other files: notes, ABC, MIDI and the engraved scores are inside it, and the browser
+makes the sound.
 """
 import base64
+import gzip
 import json
 import os
+import re
 
 import matplotlib
 
@@ -18,6 +21,7 @@ from music.notes import KEY_NAMES, UNITS, bar_starts
 from plumbing.files import atomic_write
 
 COLOURS = ['#b4532a', '#1f7a8c', '#8a6d1d', '#6a4c93', '#3a7d44', '#b23a6b', '#4662a8', '#7a5c44']
+SCORE_WIDTHS = 1000, 360            # pixels that a score is engraved for: a desk, a phone
 
 
 def voice_name(voice):
@@ -45,8 +49,9 @@ def draw_roll(music, path):
 
 
 def page(tunes, about, metrics):
-    """HTML of the page. tunes: dicts of music, text (as the model wrote it), abc, midi (bytes or None), statistics,
-    prompt_bars (how many bars were given), file (name of the downloads, without ending). metrics: of metrics.json."""
+    """HTML of the page. tunes: dicts of music, text (as the model wrote it), abc, midi (bytes or None), scores (SVG
+    for each of SCORE_WIDTHS, as of music/engrave.py), statistics, prompt_bars (how many bars were given), file (name of
+    the downloads, without ending). metrics: of metrics.json."""
     shown = {name: metrics.get(name) for name in ('ckpt', 'redrawn', 'comparison', 'copying', 'caution')}
     data = {**shown, 'about': about, 'names': STATISTICS, 'tunes': [for_player(**tune) for tune in tunes]}
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'player.html'), encoding='utf-8') as f:
@@ -54,10 +59,17 @@ def page(tunes, about, metrics):
     return template.replace('/*DATA*/', json.dumps(data, separators=(',', ':')).replace('</', '<\\/'))
 
 
-def for_player(music, text, abc, midi, statistics, prompt_bars, file):
+def for_player(music, text, abc, midi, scores, statistics, prompt_bars, file):
     starts, (_, *meter), (_, *key) = bar_starts(music), music.meters[0], music.keys[0]
     return {'name': music.title, 'file': file, 'text': text, 'abc': abc, 'statistics': statistics,
             'midi': midi and base64.b64encode(midi).decode(), 'notes': music.notes.tolist(), 'bars': starts,
+            'scores': [packed(svg) for svg in scores],
             'voices': [{'name': voice_name(v), 'program': v.program, 'drums': v.is_drum} for v in music.voices],
             'key': KEY_NAMES[tuple(key)].removesuffix('m') + ' ' + key[1], 'meter': '/'.join(map(str, meter)),
             'tempos': music.tempos, 'prompt_end': starts[min(prompt_bars, len(starts) - 1)] if prompt_bars else 0}
+
+
+def packed(svg):
+    """Size and content of a score; zipped it has a tenth of its characters."""
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
+    return {'width': width, 'height': height, 'gzip': base64.b64encode(gzip.compress(svg.encode(), mtime=0)).decode()}

@@ -1,8 +1,10 @@
 """How tunes begin: with a prompt, whatever its form, or with what is asked for in the header."""
+import os
 import re
 
 from configurator import fail
 from music.midi import read_midi
+from music.musicxml import read_musicxml
 from music.notation import decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
@@ -10,17 +12,21 @@ from music.repeats import unfolded
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
 
+SHEETS = '.musicxml', '.mxl', '.xml'
+FILES = {'.abc': None, '.mid': read_midi, '.midi': read_midi, **dict.fromkeys(SHEETS, read_musicxml)}    # how to read
+
 
 def prompt_text(s, marks):
     """The prompt in the notation, '' without one. `marks`: {'beats': .., 'repeats': ..} of what the model reads."""
     name, text = 'the prompt', (s.prompt or '').replace('\\n', '\n').lstrip()
-    if s.prompt and s.prompt.lower().endswith(('.abc', '.mid', '.midi')):
+    suffix = os.path.splitext((s.prompt or '').lower())[1]
+    if suffix in FILES:
         name = s.prompt
         try:
             with open(name, 'rb') as f:
                 data = f.read()
-            is_abc = name.lower().endswith('.abc')
-            text = data.decode('utf-8', 'replace').lstrip() if is_abc else encode(read_midi(data)[0])
+            reader = FILES[suffix]
+            text = encode(reader(data)[0]) if reader else data.decode('utf-8', 'replace').lstrip()
         except (OSError, MidiError) as e:
             fail(f'--prompt={name}: {e}')
     if text.startswith('L:1/8\nM:'):                        # our notation; of several tunes the first one

@@ -15,6 +15,7 @@ from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
 from music.metrics import exact_bars
 from music.midi import read_midi, write_midi
+from music.musicxml import musicxml
 from music.notation import decode, encode
 from music.tunebook import read_abc
 from sampling.constrain import Reader
@@ -294,7 +295,7 @@ def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_p
     assert first.returncode == 0, first.stderr
     assert 'out/gpt/ckpt.pt' in first.stdout
     files = sorted(os.listdir(tmp_path / 'samples'))
-    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'png')] + ['index.html', 'metrics.json'])
+    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'musicxml', 'png', 'svg')] + ['index.html', 'metrics.json'])
     metrics = json.loads((tmp_path / 'samples' / 'metrics.json').read_text())
     assert metrics['first_draws']['readable'] == metrics['first_draws']['bars_exact'] == 1
     assert metrics['comparison']['notes']['n'] == 4 and metrics['comparison']['notes']['baseline'] > 0.3
@@ -308,7 +309,7 @@ def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_p
     assert again.returncode == 0
     assert before == {name: (tmp_path / 'again' / name).read_bytes() for name in before}
     fewer = run('--num_samples=1', '--max_bars=12', cwd=tmp_path)
-    assert fewer.returncode == 0 and sorted(os.listdir(tmp_path / 'samples')) == ['01.abc', '01.png', 'index.html', 'metrics.json']
+    assert fewer.returncode == 0 and sorted(os.listdir(tmp_path / 'samples')) == ['01.abc', '01.musicxml', '01.png', '01.svg', 'index.html', 'metrics.json']
 
 
 def test_tunes_begin_with_the_prompt_whatever_its_form(run, world, tmp_path):
@@ -318,7 +319,9 @@ def test_tunes_begin_with_the_prompt_whatever_its_form(run, world, tmp_path):
     write_midi(music, str(tmp_path / 'p.mid'))
     (tmp_path / 'p.abc').write_text('X:1\nT:a tune\nM:3/4\nL:1/8\nQ:1/4=120\nK:G\nG2A2B2|c2d2e2|G6|\n')
     header_of_abc = encode(next(read_abc((tmp_path / 'p.abc').read_text()))[1])
-    for prompt, whole in ((text, text), ((header + bars[0]).replace('\n', '\\n'), header + bars[0]), (tmp_path / 'p.mid', encode(music)), (tmp_path / 'p.abc', header_of_abc)):
+    (tmp_path / 'p.musicxml').write_text(musicxml(music))
+    (tmp_path / 'p.XML').write_text(musicxml(music))
+    for prompt, whole in ((text, text), (tmp_path / 'p.musicxml', encode(read_midi(tmp_path / 'p.mid')[0])), (tmp_path / 'p.XML', encode(music)), ((header + bars[0]).replace('\n', '\\n'), header + bars[0]), (tmp_path / 'p.mid', encode(music)), (tmp_path / 'p.abc', header_of_abc)):
         for n in (None, 0, 1):
             got = sample.prompt_text(sample.Settings(prompt=str(prompt), prompt_bars=n), {"beats": False, "repeats": False})
             assert got == ''.join(whole.splitlines(keepends=True)[:None if n is None else n + whole.count('\nV:') + 4])
@@ -342,11 +345,13 @@ def test_what_is_asked_for_is_in_every_tune(run, world, tmp_path):
     (['--meter=7/5'], '--meter=7/5'), (['--meter=waltz'], '--meter'), (['--key=H'], '--key=H'), (['--programs=0,200'], '200'), (['--tempo=0'], '--tempo'),
     (['--top_k=0'], '--top_k'), (['--top_p=0'], '--top_p'), (['--temperature=-1'], '--temperature'), (['--num_samples=0'], '--num_samples'),
     (['--prompt=this is no music'], 'no music'), (['--prompt=none.mid'], 'none.mid'), (['--prompt=bad.mid'], 'bad.mid'), (['--prompt=bad.abc'], 'bad.abc'),
+    (['--prompt=bad.musicxml'], 'bad.musicxml'), (['--prompt=none.mxl'], 'none.mxl'),
     (['--key=G', '--constrain=false'], '--key'), (['--key=G', '--prompt=L:1/8'], '--key'), (['--ckpt=none.pt'], 'none.pt'), (['--ckpt=bad.mid'], 'bad.mid'),
     (['--ckpt=old.pt'], 'old.pt'), (['--ckpt=other.pt'], 'other.pt')])
 def test_mistakes_end_in_one_line(run, world, tmp_path, arguments, message):
     (tmp_path / 'bad.mid').write_bytes(b'no midi at all')
     (tmp_path / 'bad.abc').write_text('no tune in here\n')
+    (tmp_path / 'bad.musicxml').write_text('<score-partwise><part/>')
     checkpoint = torch.load(world[0] / 'gpt.pt', weights_only=True)
     torch.save({'model': checkpoint['model'], 'version': 0}, tmp_path / 'old.pt')
     checkpoint['config']['model']['n_embd'] = 64

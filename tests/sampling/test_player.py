@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from conftest import miss, need
+from music.engrave import engrave
 from music.metrics import statistics
 from music.midi import read_midi, write_midi
+from music.musicxml import musicxml
 from music.notation import decode, encode
 from music.notes import Music, Voice
-from sampling.page import draw_roll, page
+from sampling.page import SCORE_WIDTHS, draw_roll, page
 
 CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
 TEXTS = ["""L:1/8
@@ -42,6 +44,7 @@ def html(tmp_path_factory):
         music.title = f'Tune {i + 1}'
         write_midi(music, str(folder / 'x.mid'))
         tunes.append({'music': music, 'text': text, 'abc': f'X:1\n% <tune> {i} </script>\n', 'midi': (folder / 'x.mid').read_bytes(),
+                      'scores': [engrave(musicxml(music), width, f'0{i + 1}') for width in SCORE_WIDTHS],
                       'statistics': statistics(music), 'prompt_bars': i, 'file': f'0{i + 1}'})
     path = folder / 'index.html'
     path.write_text(page(tunes, 'about', {'ckpt': 'out/gpt/best.pt', 'redrawn': {'mostly silent': 2}}), encoding='utf-8')
@@ -196,6 +199,50 @@ def test_sound_is_heard_from_each_family_and_drum(browser):
     assert browser.complaints() == []
 
 
+HEADS = "[...document.querySelectorAll('.sheet')].map(score => score.querySelectorAll('[data-note]').length)"
+MARKED = "[...document.querySelectorAll('.sheet .on')].map(head => Number(head.dataset.note))"
+
+
+def test_scores_are_seen_and_share_no_ids(browser):
+    browser.wait(f'{HEADS}.every(heads => heads)')
+    assert all(heads >= len(decode(text).notes) for heads, text in zip(browser.value(HEADS), TEXTS))
+    ids = browser.value("[...document.querySelectorAll('[id]')].map(node => node.id)")
+    assert len(ids) == len(set(ids))
+    boxes = browser.value("[...document.querySelectorAll('.sheet [data-note] .notehead')].map(head => head.getBoundingClientRect()).map(box => [box.width, box.height])")
+    assert boxes and all(width > 4 and height > 3 for width, height in boxes)
+    assert browser.complaints() == []
+
+
+def test_the_notes_that_sound_are_marked_in_the_score(browser):
+    browser.wait(f'{HEADS}.every(heads => heads)')
+    notes = decode(TEXTS[0]).notes
+    assert browser.value(MARKED) == []
+    browser.click('.tune .play')
+    browser.wait('player.playing')
+    for onset in (24, 60, 96 + 24):                             # in units; the clock of the audio stands still for the look
+        marked = browser.value(f"(() => {{ const running = position; player.position = secondsOf(data.tunes[0])({onset}) + .001; player.playing = true;"
+                               f" player.zero = audio.context.currentTime - player.position / player.rate; mark(data.tunes[0]); return {MARKED}; }})()")
+        sounding = [row for row, (start, units, *_) in enumerate(notes.tolist()) if start <= onset < start + units]
+        assert sorted(set(marked)) == sounding, onset
+    colours = browser.value("[...document.querySelectorAll('.sheet .on .notehead use')].map(use => getComputedStyle(use).fill)")
+    ink = browser.value("getComputedStyle(document.querySelector('.sheet .clef')).fill")
+    assert colours and ink not in colours
+    browser.click('#toggle')
+    browser.wait('!player.playing')
+    assert browser.value(MARKED) == []
+    assert browser.complaints() == []
+
+
+def test_a_click_on_a_note_plays_from_there(browser):
+    browser.wait(f'{HEADS}.every(heads => heads)')
+    row = int(np.flatnonzero(decode(TEXTS[0]).notes[:, 0] > 150)[0])
+    browser.value(f"document.querySelector('.sheet [data-note=\"{row}\"] .notehead').dispatchEvent(new MouseEvent('click', {{bubbles: true}})); 0")
+    browser.wait('player.playing')
+    assert browser.value('position()') >= browser.value(f'secondsOf(data.tunes[0])({decode(TEXTS[0]).notes[row, 0]})') - 0.2
+    browser.value('stop(0); 0')
+    assert browser.complaints() == []
+
+
 def test_tempo_map_agrees_with_ours(browser):
     music = decode(TEXTS[0])
     seconds = len(music.notes) / statistics(music)['notes_per_second']
@@ -223,11 +270,22 @@ def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
     assert browser.complaints() == []
 
 
-def test_page_fits_a_phone(html):
-    phone = Browser(width=390, height=844)
+@pytest.mark.parametrize('dark', [False, True])
+def test_page_and_scores_fit_a_phone(html, dark):
+    phone = Browser(width=390, height=844, dark=dark)
     try:
         phone.open(html)
         assert phone.value('document.documentElement.scrollWidth') <= 390
+        phone.wait(f'{HEADS}.some(heads => heads)')
+        assert phone.value("data.tunes.filter(tune => tune.form).every(tune => tune.form === tune.scores[1])")
+        assert phone.value('document.documentElement.scrollWidth') <= 390
+        assert phone.value("document.querySelector('.sheet > div').getBoundingClientRect().width") <= 390
+        staff = phone.value("(() => { const box = document.querySelector('.sheet .staff path').getBoundingClientRect(), all = [...document.querySelector('.sheet .staff').querySelectorAll(':scope > path')]"
+                            ".map(line => line.getBoundingClientRect().y); return Math.max(...all) - Math.min(...all); })()")
+        assert staff > 15                                       # pixels from the lowest to the highest line
+        ink, paper = (phone.value(f"getComputedStyle(document.querySelector('{where}')).{what}") for where, what in (('.sheet .clef', 'fill'), ('.tune', 'backgroundColor')))
+        light = [sum(map(int, re.findall(r'\d+', colour)[:3])) / 3 for colour in (ink, paper)]
+        assert (light[0] > 200 and light[1] < 60) if dark else (light[0] < 60 and light[1] > 200)
         assert phone.complaints() == []
     finally:
         phone.close()

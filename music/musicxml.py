@@ -1,0 +1,311 @@
+"""Music <-> MusicXML, the sheet music that notation programs read.
+
+    text = musicxml(music, 'Untitled')
+    music, report = read_musicxml(data)             # raises MidiError(reason)
+
+A voice is a part with its General MIDI program; staff.py says how its notes are written. Drums are unpitched notes on a
+percussion clef, each with the instrument whose MIDI pitch it is; where one is tied on, nothing is drawn. All that is on
+the grid can be written. Octaves stand where they are, down to MIDI pitch 0 in octave -1, with as many ledger lines as
+that takes.
+"""
+import io
+import re
+import zipfile
+from fractions import Fraction
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from music.abcfile import spelled
+from music.instruments import INSTRUMENTS
+from music.midi import read_midi
+from music.notation import SEMITONES, spelling
+from music.notes import UNITS, Voice, bar_length, bar_starts, beat_length, fitting_meter
+from music.quantise import MidiError
+from music.staff import LAYERS, beams, pieces_of, spans_of, staves_of
+
+TYPES = {128: 'breve', 64: 'whole', 32: 'half', 16: 'quarter', 8: 'eighth', 4: '16th', 2: '32nd', 1: '64th'}
+SHOWN = {-1: 'flat', 0: 'natural', 1: 'sharp'}
+LETTERS = 'CDEFGAB'
+# MIDI pitch of a drum -> where it is drawn and its head, as in many drum kits' parts; others by their number.
+DRUMS = {35: 'E4', 36: 'F4', 37: 'C5x', 38: 'C5', 39: 'D5x', 40: 'C5', 41: 'G4', 42: 'G5x', 43: 'A4', 44: 'D4x',
+         45: 'B4', 46: 'G5o', 47: 'D5', 48: 'E5', 49: 'A5x', 50: 'F5', 51: 'F5x', 52: 'B5x', 53: 'F5d', 54: 'E5x',
+         55: 'B5d', 56: 'E5t', 57: 'A5d', 59: 'F5x'}
+HEADS = {'x': 'x', 'o': 'circle-x', 'd': 'diamond', 't': 'triangle'}
+TEMPO = ('<direction placement="above"><direction-type><metronome><beat-unit>quarter</beat-unit><per-minute>{0}'
+         '</per-minute></metronome></direction-type><sound tempo="{0}"/></direction>\n')
+RATIO = '<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes></time-modification>'
+
+
+# ---- Writing
+
+def musicxml(music, title=''):
+    """Text of a MusicXML 4.0 file. Row i of music.notes has the ids row-<i> and, where it is tied on, row-<i>-1,
+    row-<i>-2, ..."""
+    starts = bar_starts(music)
+    if music.pickup and len(starts) == 2 or len(starts) == 1:
+        starts.append(starts[-1] + bar_length(*music.meters[0][1:]))
+    bars = list(zip(starts, starts[1:]))
+    parts = [Part(music, v, bars) for v in range(max(1, len(music.voices)))]
+    title = escape(re.sub(r'\s+', ' ', title or music.title or 'Untitled'))
+    texts = ['<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 4.0 '
+             'Partwise//EN" "http://www.musicxml.org/dtds/partwise.dtd">\n<score-partwise version="4.0">\n'
+             f'<movement-title>{title}</movement-title>\n<part-list>\n']
+    texts += [part.heading(len(parts) == 1) for part in parts] + ['</part-list>\n']
+    meters, keys, tempos = ({onset: event for onset, *event in events}
+                            for events in (music.meters, music.keys, music.tempos))
+    for part in parts:
+        texts.append(f'<part id="{part.name}">\n')
+        meter = key = None
+        for number, (start, stop) in enumerate(bars, 0 if music.pickup else 1):
+            meter, key = meters.get(start, meter), keys.get(start, key)
+            texts.append(f'<measure number="{number}"' + ' implicit="yes"' * (number == 0) + '>\n')
+            texts.append(part.attributes(start, meters.get(start), keys.get(start)))
+            if part is parts[0] and start in tempos:
+                texts.append(TEMPO.format(*tempos[start]))
+            texts.append(part.bar(start, stop, meter, key[0]))
+            if stop == starts[-1]:
+                texts.append('<barline location="right"><bar-style>light-heavy</bar-style></barline>\n')
+            texts.append('</measure>\n')
+        texts.append('</part>\n')
+    return ''.join(texts) + '</score-partwise>\n'
+
+
+class Part:
+    """A voice of `music` on its staves. Ask for its bars in order: a tie is known by the piece that it comes from."""
+
+    def __init__(self, music, v, bars):
+        self.name, self.voice = f'P{v + 1}', music.voices[v] if music.voices else Voice()
+        self.channel = 10 if self.voice.is_drum else [c for c in range(1, 17) if c != 10][v % 15]
+        rows = (music.notes[:, 3] == v).nonzero()[0]
+        notes = music.notes[rows]
+        self.rows = {(onset, pitch): row for row, (onset, _, pitch, _) in zip(rows.tolist(), notes.tolist())}
+        staves = staves_of(notes, self.voice)
+        self.clefs = [clef for clef, _ in staves]
+        self.lines = [[spans_of(line, bars) for line in lines or [[]]] for _, lines in staves]
+        self.open = {}                          # (staff, layer, pitch) that is tied on -> (row, pieces so far)
+
+    def heading(self, alone):
+        """Text of <score-part>. Drums have an instrument for each pitch. `alone`: no other part, one name will do."""
+        name = 'Drums' if self.voice.is_drum else INSTRUMENTS[self.voice.program]
+        pitches = sorted({pitch for _, pitch in self.rows}) if self.voice.is_drum else []
+        ids = [f'{self.name}-I{pitch}' for pitch in pitches] or [f'{self.name}-I']
+        text = f'<score-part id="{self.name}"><part-name>{name}</part-name>'
+        if not alone:
+            text += f'<part-abbreviation>{short_name(name)}</part-abbreviation>'
+        for i, pitch in zip(ids, pitches or [None]):     # a name but of drums: music21 would take a program from it
+            called = '' if pitch is None else f'{name} {pitch}'
+            text += f'<score-instrument id="{i}"><instrument-name>{called}</instrument-name></score-instrument>'
+        for i, pitch in zip(ids, pitches or [None]):
+            text += (f'<midi-instrument id="{i}"><midi-channel>{self.channel}</midi-channel>'
+                     f'<midi-program>{self.voice.program + 1}</midi-program>')
+            text += f'<midi-unpitched>{pitch + 1}</midi-unpitched>' if pitch is not None else ''
+            text += '</midi-instrument>'
+        return text + '</score-part>\n'
+
+    def attributes(self, start, meter, key):
+        """Text of <attributes> of the bar at `start`, with the meter and key that begin there. Drums show no key."""
+        text = f'<divisions>{UNITS}</divisions>' if start == 0 else ''
+        if key:
+            hidden = ' print-object="no"' if self.voice.is_drum else ''
+            text += f'<key{hidden}><fifths>{key[0]}</fifths><mode>{key[1]}</mode></key>'
+        if meter:
+            text += f'<time><beats>{meter[0]}</beats><beat-type>{meter[1]}</beat-type></time>'
+        if start == 0:
+            text += f'<staves>{len(self.clefs)}</staves>' if len(self.clefs) > 1 else ''
+            for n, (sign, line, octaves, *_) in enumerate(self.clefs, 1):
+                text += f'<clef number="{n}"><sign>{sign}</sign><line>{line}</line>'
+                text += (f'<clef-octave-change>{octaves}</clef-octave-change>' if octaves else '') + '</clef>'
+        return f'<attributes>{text}</attributes>\n' if text else ''
+
+    def bar(self, start, stop, meter, sharps):
+        """Text of all layers of a bar, in units of the tune. A pickup is the end of a bar."""
+        beat = bar_length(3, 8) if meter == [3, 8] else max(UNITS, beat_length(*meter))
+        first = bar_length(*meter) - (stop - start) if start == 0 else 0
+        texts, duration = [], f'<duration>{stop - start}</duration>'
+        for staff, lines in enumerate(self.lines):
+            layers = []
+            for line in lines:
+                spans = [(a - start + first, b - start + first, *what) for a, b, *what in next(line)]
+                silent = not spans and (not first or len(layers))       # one rest, or nothing in a second layer
+                layers.append([] if silent else pieces_of(spans, first, first + stop - start, beat))
+            heads, held = {}, {}
+            for at, layer, i in sorted((piece.at, layer, i) for layer, pieces in enumerate(layers)
+                                       for i, piece in enumerate(pieces)):      # accidentals hold across layers
+                heads[layer, i] = self.heads(staff, layer, layers[layer][i], at - first + start, sharps, held)
+            for layer, pieces in enumerate(layers):
+                voice = f'<voice>{1 + layer + LAYERS * staff}</voice>'
+                place = f'<staff>{staff + 1}</staff>' if len(self.lines) > 1 else ''
+                beamed = beams(pieces, beat)
+                if pieces:
+                    texts.append(''.join(element(pieces, i, heads[layer, i], beamed.get(i, ''), layer > 0, voice, place)
+                                         for i in range(len(pieces))))
+                elif layer == 0:
+                    texts.append(f'<note><rest measure="yes"/>{duration}{voice}{place}</note>\n')
+        return f'<backup>{duration}</backup>\n'.join(texts)
+
+    def heads(self, staff, layer, piece, onset, sharps, held):
+        """[(id, text of the pitch, of the instrument, of the accidental, of the head, [kinds of ties])], one a pitch.
+        `held`: accidentals since the barline, as abcfile.spelled keeps them."""
+        out = []
+        for pitch in piece.pitches:
+            row, number = self.open.pop((staff, layer, pitch), (None, 0))
+            new = row is None
+            row = self.rows[onset, pitch] if new else row
+            ties = ['stop'] * (not new) + ['start'] * (pitch in piece.tied)
+            if pitch in piece.tied:
+                self.open[staff, layer, pitch] = row, number + 1
+            name = f'row-{row}-{number}' if number else f'row-{row}'
+            out.append((name, *(self.drum(pitch) if self.voice.is_drum else pitched(pitch, sharps, held, new)), ties))
+        return out
+
+    def drum(self, pitch):
+        step, octave, *kind = DRUMS.get(pitch) or f'{LETTERS[pitch % 7]}5{"t" if pitch % 2 else "d"}'
+        return (f'<unpitched><display-step>{step}</display-step><display-octave>{octave}</display-octave></unpitched>',
+                f'<instrument id="{self.name}-I{pitch}"/>', '',
+                f'<notehead>{HEADS[kind[0]]}</notehead>' if kind else '')
+
+
+def short_name(name):
+    """Of an instrument, for the margin: 'Acoustic Grand Piano' -> 'A. G. Piano', 'Lead 2 (sawtooth)' -> 'Lead 2'."""
+    *words, last = re.sub(r' \(.*', '', name).split(' ')
+    number = ' ' + last if last.isdigit() else ''
+    if number:
+        *words, last = words
+    return ' '.join([word[0] + '.' for word in words] + [last]) + number
+
+
+def pitched(pitch, sharps, held, new):
+    """Texts of <pitch> and <accidental> between empty ones of instrument and head. A note that is tied on shows no
+    accidental; the next one in its place does."""
+    place = spelling(sharps)[pitch].lstrip('^_=')
+    step = place[0].upper()
+    alter = (pitch - SEMITONES[step] + 6) % 12 - 6
+    accidental = ''
+    if new and spelled(pitch, sharps, held)[0] in '^_=':
+        accidental = f'<accidental>{SHOWN[alter]}</accidental>'
+    elif not new:
+        held.setdefault((step, 'all')), held.setdefault(place)
+    text = f'<step>{step}</step>' + (f'<alter>{alter}</alter>' if alter else '')
+    return f'<pitch>{text}<octave>{(pitch - alter) // 12 - 1}</octave></pitch>', '', accidental, ''
+
+
+def element(pieces, i, heads, beam, hide_rest, voice, staff):
+    """Text of the <note>s of a piece."""
+    piece = pieces[i]
+    base = next(size for size in TYPES if size <= piece.written)
+    kind = f'<type>{TYPES[base]}</type>' + '<dot/>' * [base, base * 3 // 2, base * 7 // 4].index(piece.written)
+    notations, ratio = '', RATIO if piece.triplet else ''
+    if piece.triplet:
+        opens, closes = (not 0 <= j < len(pieces) or pieces[j].triplet != piece.triplet for j in (i - 1, i + 1))
+        notations = '<tuplet type="start"/>' * opens + '<tuplet type="stop"/>' * closes
+    text = ''
+    for n, (name, pitch, instrument, accidental, head, ties) in enumerate(
+            heads or [('', '<rest/>', '', '', '', [])]):
+        rings = bool(instrument) and 'stop' in ties             # a drum: what sounds on is no other stroke
+        about = f' id="{name}"' * bool(name) + ' print-object="no"' * (rings or hide_rest and not heads)
+        tie = ''.join(f'<tie type="{kind_of_tie}"/>' for kind_of_tie in ties)
+        marks = notations * (n == 0) + tie.replace('<tie ', '<tied ') * (not instrument)
+        text += (f'<note{about}>' + '<chord/>' * (n > 0) + f'{pitch}<duration>{piece.units}</duration>{tie}{instrument}'
+                 f'{voice}{kind}{accidental}{ratio}{head}{staff}' + beam * (n == 0) +
+                 f'<notations>{marks}</notations>' * bool(marks) + '</note>\n')
+    return text
+
+
+# ---- Reading
+
+def read_musicxml(data):
+    """(Music, report) of the bytes of a MusicXML file (.musicxml, .xml or .mxl): through music21, which plays repeats
+    out and transposes, and MIDI; then the pickup, which MIDI has not. Raises MidiError(reason)."""
+    import music21  # slow to import, and few need it
+    import symusic
+    try:
+        root = ElementTree.fromstring(unpacked(data))
+        kits = pitch_drums(root)
+        score = music21.converter.parseData(ElementTree.tostring(root, encoding='unicode'), format='musicxml')
+        names = [str(number) for number, part in enumerate(root.iter('part'))
+                 for _ in range(max([int(staves.text) for staves in part.iter('staves')], default=1))]
+        for name, part in zip(names, score.parts):
+            for instrument in part[music21.instrument.Instrument]:
+                instrument.partName = name      # becomes the name of the track
+        first = score.parts[0].getElementsByClass(music21.stream.Measure)[0]
+        pickup = int(Fraction(first.duration.quarterLength) * UNITS)
+        score = score.toSoundingPitch().expandRepeats()
+        for part in score.parts:
+            join_ties(part)
+        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(score).writestr())
+        numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
+    except Exception as e:                      # music21 raises anything
+        raise MidiError('music21 cannot read it') from e
+    voices = {}
+    for track in midi.tracks:
+        if track.is_drum and track.name in kits:
+            track.program = kits[track.name]
+        first = voices.setdefault((track.name, track.program, track.is_drum), track)
+        if first is not track:                  # the staves of a part are one voice again
+            first.notes.extend(list(track.notes))
+            track.notes.clear()
+    if not 0 < pickup < bar_length(numerator, denominator) or not (short := fitting_meter(pickup)):
+        return read_midi(midi.dumps_midi())
+    midi.time_signatures = [symusic.TimeSignature(0, *short),
+                            symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator),
+                            *list(midi.time_signatures)[1:]]
+    music, report = read_midi(midi.dumps_midi())
+    if len(music.meters) > 1 and music.meters[1] == (pickup, numerator, denominator):
+        music.meters = [(0, numerator, denominator)] + music.meters[2:]
+        music.pickup = pickup
+    return music, report
+
+
+def join_ties(part):
+    """Make each chain of tied notes one note, and a chord with a tie several: music21 joins only whole chords."""
+    from music21.common import opFrac  # keeps times exact
+    from music21.note import Note
+    open_notes = {}                             # (pitch, time) at which a note is tied on -> its first note
+    for element in sorted(part.recurse().notes, key=lambda element: element.getOffsetInHierarchy(part)):
+        members = element.notes if element.isChord else [element]
+        if element.duration.isGrace or not any(member.tie for member in members if isinstance(member, Note)):
+            continue
+        site, at, start = element.activeSite, element.offset, element.getOffsetInHierarchy(part)
+        site.remove(element)
+        for member in members:
+            tie, pitch = member.tie and member.tie.type, member.pitch.midi
+            note = open_notes.pop((pitch, start), None) if tie in ('stop', 'continue') else None
+            if note:
+                note.quarterLength = opFrac(note.quarterLength + element.quarterLength)
+            else:
+                note = Note(member.pitch, quarterLength=element.quarterLength)
+                site.insert(at, note)
+            if tie in ('start', 'continue'):
+                open_notes[pitch, opFrac(start + element.quarterLength)] = note
+
+
+def unpacked(data):
+    """The XML of a file, which may be zipped."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(next(name for name in archive.namelist()
+                                 if name.endswith(('.xml', '.musicxml')) and not name.startswith('META-INF/')))
+
+
+def pitch_drums(root):
+    """Give unpitched notes the pitch of their instruments, which music21 does not look up. {number of a part, as text:
+    MIDI program} of all parts."""
+    pitches = {sound.get('id'): int(sound.findtext('midi-unpitched')) - 1
+               for sound in root.iter('midi-instrument') if sound.findtext('midi-unpitched')}
+    for part in root.iter('part'):
+        for note in part.iter('note'):
+            unpitched, instrument = note.find('unpitched'), note.find('instrument')
+            if unpitched is None or instrument is None or instrument.get('id') not in pitches:
+                continue
+            octave, step = divmod(pitches[instrument.get('id')], 12)
+            unpitched.tag = 'pitch'
+            unpitched[:] = []
+            name = 'C C# D D# E F F# G G# A A# B'.split()[step]
+            for tag, text in (('step', name[0]), ('alter', str(len(name) - 1)), ('octave', str(octave - 1))):
+                ElementTree.SubElement(unpitched, tag).text = text
+    for part in root.iter('score-part'):        # the bass drum is one that music21 takes for a drum
+        for sound in part.findall('.//midi-unpitched')[:1]:
+            sound.text = '36'
+    programs = [part.findtext('.//midi-program') for part in root.iter('score-part')]
+    return {str(number): int(program) - 1 for number, program in enumerate(programs) if program}
