@@ -8,12 +8,13 @@ Names and definitions are MusPy's (Dong et al., ISMIR 2020) where it has them. T
 statistic that has no meaning for a tune (the pitch range of drums, say) is None: it is counted, never averaged.
 """
 import re
+from collections import Counter
 from contextlib import suppress
 
 import numpy as np
 
 from music.notation import NotationError, decode
-from music.notes import UNITS, bar_length, bar_starts, beat_length
+from music.notes import KEY_NAMES, UNITS, bar_length, bar_starts, beat_length
 from music.quantise import SCALES
 from music.repeats import MARKS
 
@@ -38,6 +39,7 @@ STATISTICS = {                              # statistic -> what it is, for peopl
     'npvi': 'nPVI',
     'repeated_bar_share': 'bars heard in the eight before',
 }
+HEADERS = {'key': 'key', 'meter': 'meter', 'tempo': 'quarters a minute', 'programs': 'instruments (General MIDI)'}
 
 
 def statistics(music):
@@ -187,24 +189,42 @@ def overlap(a, b, points=1000):
     return float(np.minimum(*densities).sum())
 
 
-def compare(samples, held_out, seed=0, rounds=20):
-    """Samples against held-out tunes, both lists of `statistics`: for each name a dict of
+def header(music):
+    """{key, meter, tempo, programs}: texts of what a tune begins with."""
+    (_, *key), (_, *meter), (_, tempo) = music.keys[0], music.meters[0], music.tempos[0]
+    return {'key': KEY_NAMES[tuple(key)], 'meter': '/'.join(map(str, meter)), 'tempo': str(tempo),
+            'programs': ' '.join('drums' if voice.is_drum else str(voice.program) for voice in music.voices)}
+
+
+def shared(a, b):
+    """Shared part of the distributions of two lists of words, from 0 to 1: 1 minus their total variation distance."""
+    p, q = Counter(a), Counter(b)
+    return sum(min(p[word] / len(a), q[word] / len(b)) for word in p)
+
+
+def commonest(words):
+    return max(sorted(set(words)), key=list(words).count)
+
+
+def compare(samples, held_out, seed=0, rounds=20, similarity=overlap, typical=lambda values: float(np.median(values))):
+    """Samples against held-out tunes, both lists of `statistics` (or of `header`, with similarity=shared and
+    typical=commonest): for each name a dict of
 
     samples, held_out: median; samples_undefined, held_out_undefined: how many tunes have none; overlap: with as many
     held-out tunes; baseline: of two sets of held-out tunes; n: tunes in a set. Overlaps are means over `rounds`."""
     rng = np.random.default_rng(seed)
     table = {}
-    for name in STATISTICS:
-        ours = np.array([s[name] for s in samples if s[name] is not None], float)
-        theirs = np.array([s[name] for s in held_out if s[name] is not None], float)
+    for name in (held_out or samples)[0]:
+        ours = np.array([s[name] for s in samples if s[name] is not None])
+        theirs = np.array([s[name] for s in held_out if s[name] is not None])
         n = min(len(ours), len(theirs) // 2)
         overlaps, baselines = [], []
         for _ in range(rounds if n >= 2 else 0):
             shuffled = rng.permutation(theirs)
-            overlaps.append(overlap(rng.permutation(ours)[:n], shuffled[:n]))
-            baselines.append(overlap(shuffled[n:2 * n], shuffled[:n]))
-        table[name] = {'samples': float(np.median(ours)) if len(ours) else None,
-                       'held_out': float(np.median(theirs)) if len(theirs) else None,
+            overlaps.append(similarity(rng.permutation(ours)[:n], shuffled[:n]))
+            baselines.append(similarity(shuffled[n:2 * n], shuffled[:n]))
+        table[name] = {'samples': typical(ours) if len(ours) else None,
+                       'held_out': typical(theirs) if len(theirs) else None,
                        'overlap': float(np.mean(overlaps)) if overlaps else None,
                        'baseline': float(np.mean(baselines)) if overlaps else None, 'n': n,
                        'samples_undefined': len(samples) - len(ours),

@@ -1,7 +1,7 @@
 """What is measured on sampled tunes: the statistics part of metrics.json, and the table of it that is printed."""
 import numpy as np
 
-from music.metrics import STATISTICS, compare, exact_bars, longest_runs, statistics
+from music.metrics import HEADERS, STATISTICS, commonest, compare, exact_bars, header, longest_runs, shared, statistics
 
 
 def measure(tunes, first_draws, reference, seed, converter):
@@ -20,7 +20,9 @@ def measure(tunes, first_draws, reference, seed, converter):
     result = {'first_draws': first, 'tunes': [statistics(music) for music in ours]}
     if reference and ours:
         held_out, train = reference
-        result['comparison'] = compare(result['tunes'], [statistics(music) for music in held_out], seed=seed)
+        result['comparison'] = compare(result['tunes'], [statistics(music) for music in held_out], seed)
+        headers = [[header(music) for music in tunes] for tunes in (ours, held_out)]
+        result['headers'] = compare(*headers, seed, similarity=shared, typical=commonest)
         runs = longest_runs(train, ours + held_out)
         result['copying'] = {'samples': runs[:len(ours)], 'held_out': runs[len(ours):], 'train_tunes': len(train)}
         if len(ours) < 200:
@@ -32,18 +34,19 @@ def print_measures(result):
     shares = {name: share for name, share in result['first_draws'].items() if name != 'tunes'}
     print('first draws: ' + ', '.join(f'{share:.1%} {name.replace("_", " ")}' for name, share in shares.items()))
     if 'comparison' in result:
-        rows, columns = result['comparison'], ('samples', 'held_out', 'overlap', 'baseline', 'n')
-        print(f'{"median":>36}' + ''.join(f'{column:>10}' for column in columns))
-        for name, row in rows.items():
-            cells = ('undefined' if row[column] is None else f'{row[column]:.3g}' for column in columns)
-            print(f'{STATISTICS[name]:>36}' + ''.join(f'{cell:>10}' for cell in cells))
-        known = [(row['overlap'], row['baseline']) for row in rows.values() if row['overlap'] is not None]
+        known = {name: row for name, row in result['comparison'].items() if row['overlap'] is not None}
         if known:
-            overlap, baseline = np.mean(known, axis=0)
-            print(f'{f"mean of {len(known)}":>56}{overlap:>10.3f}{baseline:>10.3f}')
-        for who in ('samples', 'held_out'):
-            runs = result['copying'][who]
-            print(f'longest run of notes that stands in train, in any key: {who} median {np.median(runs):.0f}, '
-                  f'95% below {np.percentile(runs, 95):.0f}, longest {max(runs)}')
+            ours, theirs = (np.mean([row[column] for row in known.values()]) for column in ('overlap', 'baseline'))
+            worst = sorted(known, key=lambda name: known[name]['overlap'] - known[name]['baseline'])[:3]
+            print(f'overlap with held-out tunes, mean of {len(known)} statistics: {ours:.2f} (two sets of these: '
+                  f'{theirs:.2f}); the worst: {in_words(known, STATISTICS, worst)}')
+            print(f"headers: {in_words(result['headers'], HEADERS, HEADERS)}")
+        copies = [f"{who.replace('_', ' ')} median {np.median(runs):.0f}, longest {max(runs)}"
+                  for who in ('samples', 'held_out') for runs in [result['copying'][who]]]
+        print(f"longest run of notes that stands in train, in any key: {'; '.join(copies)}")
     if 'caution' in result:
         print('caution:', result['caution'])
+
+
+def in_words(rows, titles, names):
+    return ', '.join(f"{titles[name]} {rows[name]['overlap']:.2f} ({rows[name]['baseline']:.2f})" for name in names)

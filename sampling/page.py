@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from matplotlib.collections import LineCollection
 
 from music.instruments import INSTRUMENTS
-from music.metrics import STATISTICS
+from music.metrics import HEADERS, STATISTICS
 from music.notes import KEY_NAMES, UNITS, bar_starts
 from plumbing.files import atomic_write
 
@@ -52,8 +52,9 @@ def page(tunes, about, metrics):
     """HTML of the page. tunes: dicts of music, text (as the model wrote it), abc, midi (bytes or None), scores (SVG
     for each of SCORE_WIDTHS, as of music/engrave.py), statistics, prompt_bars (how many bars were given), file (name of
     the downloads, without ending). metrics: of metrics.json."""
-    shown = {name: metrics.get(name) for name in ('ckpt', 'redrawn', 'comparison', 'copying', 'caution')}
-    data = {**shown, 'about': about, 'names': STATISTICS, 'tunes': [for_player(**tune) for tune in tunes]}
+    shown = {name: metrics.get(name) for name in ('ckpt', 'redrawn', 'comparison', 'headers', 'copying', 'caution')}
+    data = {**shown, 'about': about, 'names': STATISTICS, 'headings': HEADERS,
+            'tunes': [for_player(**tune) for tune in tunes]}
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'player.html'), encoding='utf-8') as f:
         template = f.read()
     return template.replace('/*DATA*/', json.dumps(data, separators=(',', ':')).replace('</', '<\\/'))

@@ -7,7 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from music.metrics import STATISTICS, compare, exact_bars, longest_runs, metrical_weights, overlap, statistics
+from music.metrics import (
+    HEADERS,
+    STATISTICS,
+    commonest,
+    compare,
+    exact_bars,
+    header,
+    longest_runs,
+    metrical_weights,
+    overlap,
+    shared,
+    statistics,
+)
 from music.notation import decode
 from music.notes import Music, Voice, bar_starts
 
@@ -195,6 +207,14 @@ def test_longest_run_equals_brute_force_and_ignores_the_key():
     higher = Music(train[0].notes + np.array([0, 0, 5, 0], np.int32), train[0].voices)
     assert longest_runs(train, [higher]) == [max(len(pairs(higher, 0)), len(pairs(higher, 1)))]
     assert longest_runs([], tunes[:2]) == [0, 0] and longest_runs(train, []) == []
+
+
+def test_headers_are_compared_as_words():
+    assert header(decode(HEADER + '[V:1]C8|\n'))['meter'] == '4/4'
+    assert shared('aabb', 'aabb') == 1 and shared('ab', 'cd') == 0 and shared('aaab', 'abbb') == 0.5
+    tunes = [{name: word for name in HEADERS} for word in 'aaab' * 20]
+    row = compare(tunes, tunes, similarity=shared, typical=commonest)['key']
+    assert row['samples'] == row['held_out'] == 'a' and row['n'] == 40 and 0.8 < row['overlap'] <= 1 >= row['baseline'] > 0.8
 
 
 def test_bars_that_fill_their_meter_are_counted_one_by_one():
