@@ -11,13 +11,13 @@ import os
 import re
 import subprocess
 import tempfile
-from fractions import Fraction
 from typing import NamedTuple
 
 from corpus import dedupe
 from music import notation
 from music.midi import read_midi
-from music.notes import UNITS, bar_length, bar_starts
+from music.musicxml import read_musicxml
+from music.notes import bar_starts
 from music.quantise import MidiError
 from music.tunebook import read_abc
 
@@ -68,7 +68,7 @@ def read(name, data):
             yield music, None, reason
         return
     try:
-        yield *(read_musicxml(data, suffix) if suffix in ('.mxl', '.musicxml') else read_midi(data)), None
+        yield *(read_musicxml if suffix in ('.mxl', '.musicxml') else read_midi)(data), None
     except MidiError as e:
         yield None, None, str(e)
 
@@ -78,35 +78,6 @@ def decoded(data):
         return data.decode('utf-8')
     except UnicodeDecodeError:
         return data.decode('latin-1')
-
-
-def read_musicxml(data, suffix):
-    """(Music, report) of MusicXML (.mxl or .musicxml) through music21 and MIDI, and the pickup, which MIDI has not."""
-    import music21  # slow to import, and few corpora need it
-    import symusic
-    try:
-        with tempfile.NamedTemporaryFile(suffix=suffix) as f:       # music21 unpacks .mxl only from a file of that name
-            f.write(data)
-            f.flush()
-            score = music21.converter.parse(f.name, forceSource=True)
-        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(score).writestr())
-        first = score.parts[0].getElementsByClass(music21.stream.Measure)[0]
-        pickup = int(Fraction(first.duration.quarterLength) * UNITS)
-        numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
-    except Exception as e:                              # music21 raises anything
-        raise MidiError('music21 cannot read it') from e
-    if not 0 < pickup < bar_length(numerator, denominator) or pickup % 3:
-        return read_midi(midi.dumps_midi())
-    thirtyseconds = pickup // 3
-    unit = max(p for p in (1, 2, 4, 8) if thirtyseconds % p == 0)
-    short = symusic.TimeSignature(0, thirtyseconds // unit, 32 // unit)
-    first_whole = symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator)
-    midi.time_signatures = [short, first_whole, *list(midi.time_signatures)[1:]]
-    music, report = read_midi(midi.dumps_midi())
-    if len(music.meters) > 1 and music.meters[1] == (pickup, numerator, denominator):
-        music.meters = [(0, numerator, denominator)] + music.meters[2:]
-        music.pickup = pickup
-    return music, report
 
 
 def describe(music, report, text):
