@@ -47,14 +47,14 @@ from train import build_model
 
 @dataclass
 class Settings:
-    ckpt: str | None = None             # checkpoint; None: the lowest validation loss per note in out/
+    ckpt: str | None = None             # checkpoint; None: the lowest validation loss per note in out/, or GIVEN
     out_dir: str = 'samples'            # gets 01.abc, .mid, .musicxml, .svg, .png, ..., metrics.json, index.html
     data_dir: str | None = None         # tunes to compare with; None: what the checkpoint was trained on
     num_samples: int = 10               # tunes
     max_bars: int = 64                  # a tune that has not ended by then is cut there
     max_tokens: int = 2000              # likewise; the open bar is dropped
     temperature: float = 1.0            # 0: always the most likely token
-    top_p: float = 0.9                  # draw from the most likely tokens that hold this share; 1: from all
+    top_p: float = 0.95                 # draw from the most likely tokens that hold this share; 1: from all
     top_k: int | None = None            # draw from so many at most
     seed: int = 1                       # tune i depends on (seed, i) alone
     constrain: bool = True              # refuse what cannot become a tune
@@ -71,6 +71,7 @@ class Settings:
     batch_size: int = 32                # tunes at a time
 
 
+GIVEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'results', 'tunes.pt')      # a model in the clone
 MIN_NOTES, MAX_REST_SHARE = 20, 0.5     # a tune with fewer notes, or silent for longer, is drawn again
 REDRAWS = 20                            # attempts at one tune
 COPY_TOKENS = 20_000_000                # at most so much of train is searched for copied passages
@@ -107,6 +108,9 @@ def best_checkpoint():
         checkpoint = try_checkpoint(path)
         if checkpoint and checkpoint.get('val'):            # else not whole, or not evaluated yet
             found[path] = checkpoint['val']['per_note'], {**checkpoint['meta']['splits']['val'], 'tokens': None}
+    if not found and os.path.exists(GIVEN):
+        print('no checkpoint with a validation loss in out/: the tunes are those of the model in results/')
+        return GIVEN
     if not found:
         fail('no checkpoint with a validation loss in out/: train one first (python train.py), or name one with --ckpt')
     latest = max(found, key=os.path.getmtime)

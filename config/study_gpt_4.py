@@ -9,6 +9,6 @@ qk_norm = True
 batch_size = 8                 # 2,048 tokens a step
 max_tokens = 10_000_000
 beta2 = 0.99
-learning_rate = 0.0067
+learning_rate = 0.0057         # 0.0051 * (N / 1,000,000)^-0.125, results/learning_rates.csv
 embedding_lr = 0.1
 head_lr = 0.05

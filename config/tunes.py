@@ -1,0 +1,14 @@
+# the model of results/tunes.pt: deeper than quick_best, more keys, three epochs; GPT, 1.2M non-embedding parameters
+arch = 'gpt'
+data_dir = 'data/tunes'        # python prepare.py --transpose=5 --out_dir=data/tunes
+n_layer = 4
+n_head = 5                     # of 32 channels
+n_embd = 160
+positions = 'rotary'           # as config/modern.py
+key_offset = True
+qk_norm = True
+dropout = 0.1
+batch_size = 8
+epochs = 3
+beta2 = 0.99
+learning_rate = 0.008
