@@ -10,4 +10,4 @@ qk_norm = True
 batch_size = 8
 epochs = 3
 beta2 = 0.99
-learning_rate = 0.01
+learning_rate = 0.0065         # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv

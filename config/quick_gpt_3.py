@@ -8,4 +8,4 @@ key_offset = True
 qk_norm = True
 batch_size = 8                 # 2,048 tokens a step, every window of the bundled corpus once
 beta2 = 0.99
-learning_rate = 0.012
+learning_rate = 0.013          # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv
