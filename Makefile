@@ -10,7 +10,7 @@ PY     ?= $(VENV)/bin/python
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
 
 # One run a core at a time, one thread each, the longest first: for models this small that beats all cores on one run.
-NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_rnn_3 quick_gpt_2 quick_rnn_2 quick_gpt_1 quick_rnn_1
+NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_gpt_2 quick_rnn_3 quick_gpt_1 quick_rnn_2 quick_rnn_1
 RUNS  := $(NAMES:%=out/%/done)
 DATA  := data/bundled/meta.json
 CORES := $(shell getconf _NPROCESSORS_ONLN)

@@ -1,12 +1,14 @@
 """Codec identity and quantisation over a folder of MIDI files: python bench/codec.py FOLDER [workers]
 
-For every file that can be read: quantised notes -> text -> notes must be the identity, and each raw onset (pitch, drum
-flag) is sought among the quantised ones within 1/12 of a quarter, one to one.
+For every file that can be read: quantised notes -> text -> notes must be the identity, with and without the marks of
+beats and of repeats, and each raw onset (pitch, drum flag) is sought among the quantised ones within 1/12 of a quarter,
+one to one.
 """
 import collections
 import multiprocessing
 import os
 import sys
+from itertools import product
 
 import numpy as np
 
@@ -35,6 +37,11 @@ def matched(raw, music, shift):
     return count
 
 
+def equal(a, b):
+    return a.voices == b.voices and all(np.array_equal(getattr(a, name), getattr(b, name))
+                                        for name in ('notes', 'meters', 'tempos', 'keys', 'pickup'))
+
+
 def examine(path):
     try:
         raw, repaired = raw_midi(path)
@@ -42,9 +49,8 @@ def examine(path):
     except MidiError as e:
         return {'reason': str(e)}
     text = encode(music)
-    again = decode(text)
-    same = music.voices == again.voices and all(np.array_equal(getattr(music, name), getattr(again, name))
-                                                for name in ('notes', 'meters', 'tempos', 'keys', 'pickup'))
+    same = all(equal(music, decode(encode(music, beats, repeats)))
+               for beats, repeats in product((False, True), repeat=2))
     doubled = len(raw['onset']) - len(np.unique(np.stack([raw['onset'], raw['pitch'], raw['voice']]), axis=1).T)
     pitched = ~np.array([v.is_drum for v in raw['voices']])[raw['voice']]
     gate = quantise(raw, close_gaps=False)[0]

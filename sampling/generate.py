@@ -25,6 +25,7 @@ FEW = 128                   # tokens among which the likely ones are sought firs
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
 RETRIES = 20                # times that this is done; then whole bars are given up
 SHORTENINGS = 2             # times that this is done at one place; then the tune ends there
+HEADERS = 100               # drawn for a tune at most, to get a key that is kept
 
 
 class Tune:
@@ -50,6 +51,7 @@ class Tune:
         self.is_asked = bool(prompt or reader and any(reader.asked.values()))           # for something in particular
         self.key_weights = {} if prompt else key_weights or {}
         self.start = len(self.ids), len(self.text), self.reader
+        self.n_headers = 0                                  # with a key, that have been drawn
         self.furthest = self.shortened = 0                  # bars where it was shortened last, and how often there
         self.mark()
 
@@ -111,8 +113,9 @@ class Tune:
         key = self.text[:-1].rpartition('\n')[2]
         if not self.key_weights or self.bar_ends or self.text[-1:] != '\n' or key[:2] != 'K:':
             return 0
+        self.n_headers += 1
         kept = torch.rand((), generator=self.generator) < self.key_weights.get(key[2:], 0)
-        return 0 if kept else self.cut(self.start[0])
+        return 0 if kept or self.n_headers == HEADERS else self.cut(self.start[0])
 
     def context(self, block_size):
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
