@@ -1,4 +1,4 @@
-# the model that writes the tunes of `make`: wider than the quick family, and nearly three epochs; GPT, 926,723 non-embedding
+# the model that writes the tunes of `make`, wider than the quick family, three epochs: GPT, 926,723 non-embedding
 # parameters
 arch = 'gpt'
 n_layer = 3
@@ -9,6 +9,5 @@ key_offset = True
 qk_norm = True
 batch_size = 8
 epochs = 3
-max_tokens = 5_500_000
 beta2 = 0.99
 learning_rate = 0.0065         # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv
