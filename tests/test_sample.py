@@ -403,9 +403,12 @@ def test_without_data_the_rest_is_done(run, world, tmp_path):
     assert 'comparison' not in json.loads((tmp_path / 'o' / 'metrics.json').read_text())
 
 
-def test_no_checkpoint_is_said_so(run, tmp_path):
-    result = run(cwd=tmp_path)
-    assert result.returncode == 2 and 'train one first' in result.stderr
+def test_no_checkpoint_is_said_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sample, 'GIVEN', str(tmp_path / 'none.pt'))         # nor the one of the clone
+    with pytest.raises(SystemExit) as e:
+        sample.best_checkpoint()
+    assert e.value.code == 2 and 'train one first' in capsys.readouterr().err
 
 
 def foreign_tune(rng):
