@@ -47,7 +47,7 @@ from train import build_model
 
 @dataclass
 class Settings:
-    ckpt: str | None = None             # checkpoint; None: the lowest validation loss per note in out/, or GIVEN
+    ckpt: str | None = None             # checkpoint; None: the lowest loss per note in out/, else results/tunes.pt
     out_dir: str = 'samples'            # gets 01.abc, .mid, .musicxml, .svg, .png, ..., metrics.json, index.html
     data_dir: str | None = None         # tunes to compare with; None: what the checkpoint was trained on
     num_samples: int = 10               # tunes
@@ -61,7 +61,7 @@ class Settings:
     prompt: str | None = None           # ABC text, an .abc, .mid or .musicxml file: how the tunes begin
     prompt_bars: int | None = None      # so many bars of it; None: all
     fill: str | None = None             # bars of the prompt to write anew, such as 9-16; a pickup is bar 0
-    accompany: str | None = None        # ABC text, an .abc or .mid file: its voices stay, `programs` are added
+    accompany: str | None = None        # the same, a tune whose voices stay; `programs` are added
     meter: str | None = None            # asked for in the header, such as 3/4
     key: str | None = None              # such as Em
     tempo: int | None = None            # quarters per minute

@@ -1,13 +1,14 @@
 """The study: a plan of runs, and a table with a row of each. What the table lacks is trained, the longest first.
 
-    python prepare.py --source=FOLDER --out_dir=data/dev
+    python prepare.py --source=FOLDER --out_dir=data/study --val_fraction=0.03
     OMP_NUM_THREADS=1 python -m experiments.study                       # one by one; goes on where it was stopped
     OMP_NUM_THREADS=1 python -m experiments.study --list | xargs -P 8 -d '\\n' -n 1 sh -c         # or eight at a time;
     python -m experiments.study                                         # then this reads them into the table
     python fit_scaling.py --table=out/study.csv
 
 --list prints what is missing as shell commands, one job a line, for any scheduler. A run that is finished in out_dir,
-also one from another machine, is read and not trained. Our own tables are results/study.csv and results/ablations.csv.
+also one from another machine, is read and not trained. The tables in results/ are
+of the study before this one, with plain attention.
 """
 import math
 import os

@@ -25,7 +25,7 @@ FEW = 128                   # tokens among which the likely ones are sought firs
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
 RETRIES = 20                # times that this is done; then whole bars are given up
 SHORTENINGS = 2             # times that this is done at one place; then the tune ends there
-HEADERS = 100               # drawn for a tune at most, to get a key that is kept
+KEY_DRAWS = 100             # headers drawn for a tune at most, to get a key that is kept
 
 
 class Tune:
@@ -115,7 +115,7 @@ class Tune:
             return 0
         self.n_headers += 1
         kept = torch.rand((), generator=self.generator) < self.key_weights.get(key[2:], 0)
-        return 0 if kept or self.n_headers == HEADERS else self.cut(self.start[0])
+        return 0 if kept or self.n_headers == KEY_DRAWS else self.cut(self.start[0])
 
     def context(self, block_size):
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
