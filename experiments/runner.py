@@ -1,6 +1,6 @@
 """Runs of train.py as processes, and one table with a row of each: what the study and the sweep are made of.
 
-    row = train('gpt_2-seed1', 'out/study/gpt_2-seed1', ['config/study_gpt_2.py', '--seed=1'])
+    row, curve = train('gpt_2-seed1', 'out/study/gpt_2-seed1', ['config/study_gpt_2.py', '--seed=1'])
     write_row('out/study.csv', row, key=['name'])
 """
 import csv
@@ -11,7 +11,7 @@ import sys
 from configurator import configure, fail
 from plumbing.checkpoint import try_checkpoint
 from plumbing.files import atomic_write
-from scaling.runs import run_of
+from scaling.runs import curve_of, run_of
 from train import Settings as Training
 from training.checkpoint import MACHINE, UNRELATED
 from training.log import DIVERGED
@@ -38,7 +38,7 @@ def finished(out_dir, options):
 
 
 def train(name, out_dir, options):
-    """The row of a run, which is trained first unless it is finished; None if its loss diverged."""
+    """The row and the curve of a run, which is trained first unless it is finished; None if its loss diverged."""
     checkpoint = finished(out_dir, options)
     if checkpoint is None:
         print(f'{name}: begins', flush=True)
@@ -53,9 +53,15 @@ def train(name, out_dir, options):
         if process.returncode:
             fail(f'{name}: {said[-1].removeprefix("error: ")}')
         checkpoint = finished(out_dir, options)
-    row = {**run_of(checkpoint, name), 'git': checkpoint['git']}
+    row, curve = results(name, checkpoint)
     print(f"{name}: {row['loss_per_note']:.4f} nats a note, {row['seconds']:.0f} s", flush=True)
-    return row
+    return row, curve
+
+
+def results(name, checkpoint):
+    """Of a finished run the row of a table, and its training curve: rows of name, tokens and loss."""
+    row = {**run_of(checkpoint, name), 'git': checkpoint['git']}
+    return row, [{'name': name, **point} for point in curve_of(checkpoint['history'])]
 
 
 def read_rows(path):
@@ -67,9 +73,14 @@ def read_rows(path):
 
 
 def write_row(path, row, key):
-    """Put the row into the table, in place of the one that has the same in the columns `key`. New columns come last."""
-    row = {k: f'{v:.10g}' if isinstance(v, float) else str(v) for k, v in row.items() if v is not None}
-    rows = {tuple(r[k] for k in key): r for r in [*read_rows(path), row]}
+    write_rows(path, [row], key)
+
+
+def write_rows(path, rows, key):
+    """Put rows into the table, in place of those that have the same in the columns `key`. New columns come last."""
+    rows = [{k: f'{v:.10g}' if isinstance(v, float) else str(v) for k, v in row.items() if v is not None}
+            for row in rows]
+    rows = {tuple(r[k] for k in key): r for r in [*read_rows(path), *rows]}
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with atomic_write(path, 'w', newline='', encoding='utf-8') as f:
         writer = csv.DictWriter(f, list(dict.fromkeys(k for r in rows.values() for k in r)), lineterminator='\n')

@@ -3,12 +3,11 @@
     python prepare.py --source=FOLDER --out_dir=data/study --val_fraction=0.03
     OMP_NUM_THREADS=1 python -m experiments.study                       # one by one; goes on where it was stopped
     OMP_NUM_THREADS=1 python -m experiments.study --list | xargs -P 8 -d '\\n' -n 1 sh -c         # or eight at a time;
-    python -m experiments.study                                         # then this reads them into the table
+    python -m experiments.study --list                                  # then this reads them into the table
     python fit_scaling.py --table=out/study.csv
 
---list prints what is missing as shell commands, one job a line, for any scheduler. A run that is finished in out_dir,
-also one from another machine, is read and not trained. The tables in results/ are
-of the study before this one, with plain attention.
+--list puts what is finished in out_dir, also what another machine has trained, into the table, and prints what is
+missing as shell commands, one job a line, for any scheduler. Training curves lie beside the table, in _curves.csv.
 """
 import math
 import os
@@ -20,7 +19,8 @@ import numpy as np
 from scipy import stats
 
 from configurator import configure, fail
-from experiments.runner import ROOT, command, finished, read_rows, train, write_row
+from experiments.runner import ROOT, command, finished, read_rows, results, train, write_row, write_rows
+from scaling.runs import curves_path
 from train import load_meta
 
 M = 1_000_000
@@ -53,7 +53,7 @@ class Settings:
     part: str | None = None                 # law | seeds | ablations; None: all
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
-    list: bool = False                      # print commands, train nothing
+    list: bool = False                      # print commands, train nothing; what is finished goes into the tables
 
 
 @dataclass
@@ -108,6 +108,13 @@ def ablations(s):
             yield [run(s, size, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
 
 
+def keep(s, run, row, curve):
+    """Put what a run has come to into its tables."""
+    table = s.ablations if run.group in ABLATIONS else s.table
+    write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
+    write_rows(curves_path(table), curve, key=['name', 'tokens'])
+
+
 PARTS = {'law': law, 'seeds': seeds, 'ablations': ablations}
 
 
@@ -146,19 +153,22 @@ def main():
     missing.sort(key=lambda job: SIZES.index(job[0].name.split('-')[0]))
     if s.list:
         for job in missing:
-            todo = [command(run.out_dir, run.options) for run in job if not finished(run.out_dir, run.options)]
+            todo = []
+            for run in (run for run in job if run.name not in known):
+                if checkpoint := finished(run.out_dir, run.options):
+                    keep(s, run, *results(run.name, checkpoint))
+                else:
+                    todo.append(command(run.out_dir, run.options))
             print(' && '.join(map(shlex.join, todo)), end='\n' if todo else '')
         return
     if missing:
         load_meta(s.data_dir)               # says what is wrong before anything begins
     for run in (run for job in missing for run in job):
-        if run.name in known:
-            continue
-        row = train(run.name, run.out_dir, run.options)
-        if row is None:
-            fail(f'{run.name}: the loss diverged')
-        table = s.ablations if run.group in ABLATIONS else s.table
-        write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
+        if run.name not in known:
+            trained = train(run.name, run.out_dir, run.options)
+            if trained is None:
+                fail(f'{run.name}: the loss diverged')
+            keep(s, run, *trained)
     if s.part in (None, 'ablations'):
         differences(read_rows(s.ablations))
 

@@ -35,10 +35,11 @@ def trial(s, config, rate):
     model = os.path.splitext(os.path.basename(config))[0]
     name = f'{model}-{s.name}-{rate:.3g}-{s.max_tokens}'
     options = [config, f'--data_dir={s.data_dir}', f'--max_tokens={s.max_tokens}', f'--{s.name}={rate!r}']
-    run = train(name, os.path.join(s.out_dir, name), [*options, *shlex.split(s.options)])
-    if run is None:
+    trained = train(name, os.path.join(s.out_dir, name), [*options, *shlex.split(s.options)])
+    if trained is None:
         print(f'{name}: diverged', flush=True)
         return {'loss': math.inf}
+    run, _ = trained
     row = {'sweep': f'{s.name} {s.max_tokens:,} tokens', 'config': model,
            **{key: run[key] for key in ('arch', 'n_total', 'n_non_embedding', 'tokens')}, 'rate': rate,
            'seed': run['seed'], 'loss': round(run['loss'], 5), 'per_note': round(run['loss_per_note'], 5)}

@@ -109,6 +109,43 @@ def run_of(checkpoint, name):
     return run
 
 
+def curve_of(history, points=64):
+    """The training curve in a few points, {'tokens', 'loss'}: means over stretches that lengthen with their middle."""
+    steps = [row for row in history if 'loss' in row]
+    if not steps:
+        return []
+    tokens, loss = (np.array([row[key] for row in steps], float) for key in ('tokens', 'loss'))
+    stretch = np.ceil(points * np.sqrt(tokens / tokens[-1]) - 1e-9)
+    return [{'tokens': float(tokens[stretch == k].mean()), 'loss': round(float(loss[stretch == k].mean()), 4)}
+            for k in np.unique(stretch)]
+
+
+def curves_path(table):
+    """Where the training curves of a table's runs lie: table.csv -> table_curves.csv."""
+    return f'{os.path.splitext(table)[0]}_curves.csv'
+
+
+def read_curves(table, rows):
+    """As read_checkpoints' curves, of the file beside a table if there is one; `rows`: the table's runs."""
+    path, curves = curves_path(table), {}
+    if os.path.exists(path):
+        runs = {run['name']: run for run in rows}
+        with open(path, newline='', encoding='utf-8') as file:
+            for number, line in enumerate(csv.DictReader(file), 2):
+                if run := runs.get(line.get('name')):
+                    try:
+                        point = {key: float(line[key]) for key in ('tokens', 'loss')}
+                    except (KeyError, TypeError, ValueError):
+                        fail(f'{path}, line {number}: needs a number of tokens and a loss')
+                    curve = {'arch': run['arch'], 'n': size_of(run), 'history': []}
+                    curves.setdefault(run['name'], curve)['history'].append(point)
+        for name, curve in curves.items():
+            run = runs[name]
+            end = {'tokens': run.get('tokens'), 'val': {'loss': run.get('loss_per_token', run['loss'])}}
+            curve['history'] += [end] if end['tokens'] else []
+    return curves
+
+
 def choose_unit(rows):
     """Set each run's `loss` to nats per note if every run has that, else leave it; returns the unit in words."""
     if not all('loss_per_note' in run for run in rows):

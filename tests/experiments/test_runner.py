@@ -17,12 +17,13 @@ def options(data, *more):
 
 
 def test_a_run_is_trained_once_and_read_wherever_it_was_made(data, tmp_path, monkeypatch, capsys):
-    row = runner.train('a', str(tmp_path / 'a'), options(data, '--seed=2'))
+    row, curve = runner.train('a', str(tmp_path / 'a'), options(data, '--seed=2'))
+    assert curve[-1]['tokens'] <= 640 and all(point['name'] == 'a' and point['loss'] > 0 for point in curve)
     assert row['name'] == 'a' and row['seed'] == 2 and row['tokens'] == 640 and row['loss_per_note'] > 0 and 'git' in row
     assert 'a: begins' in capsys.readouterr().out
     shutil.copytree(tmp_path / 'a', tmp_path / 'copied')
     monkeypatch.setattr(runner.subprocess, 'Popen', None)           # nothing more is trained
-    assert runner.train('a', str(tmp_path / 'copied'), options('not_here', '--seed=2')) == row
+    assert runner.train('a', str(tmp_path / 'copied'), options('not_here', '--seed=2')) == (row, curve)
     with pytest.raises(SystemExit):                                 # what lies there is no run of this seed
         runner.train('a', str(tmp_path / 'copied'), options(data, '--seed=3'))
     assert 'seed is 2 there and 3 here' in capsys.readouterr().err

@@ -18,7 +18,7 @@ def studied(monkeypatch, tmp_path):
 
     def train(name, out_dir, options):
         calls.append((name, dict(o[2:].split('=', 1) for o in options if o.startswith('--'))))
-        return {'name': name, 'seed': 1, 'loss': 2.0, 'loss_per_note': 4.0, 'git': 'x'}
+        return {'name': name, 'seed': 1, 'loss': 2.0, 'loss_per_note': 4.0, 'git': 'x'}, [{'name': name, 'tokens': 8.0, 'loss': 3.0}]
 
     def run(*options):
         monkeypatch.setattr(study, 'train', train)
@@ -66,16 +66,20 @@ def test_cool_downs_begin_where_their_trunk_was_kept(studied):
         assert s.batch_size * s.block_size == study.STEP
 
 
-def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch):
+def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch, tmp_path):
     run, calls = studied
     run('--part=law', '--list')
     lines = capsys.readouterr().out.splitlines()
     assert not calls and len(lines) == len(study.SIZES)
     assert all('--snapshots' in line.split(' && ')[0] and '--trunk' not in line.split(' && ')[0] for line in lines)
     assert all('--trunk' in words for line in lines for words in line.split(' && ')[1:])
-    monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_4' in out_dir or out_dir.endswith('0-10000000'))
+    monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_4' in out_dir or out_dir.endswith('-10000000'))
+    monkeypatch.setattr(study, 'results', lambda name, checkpoint: study.train(name, '', []))
     run('--part=law', '--list')
-    assert len(capsys.readouterr().out.splitlines()) == len(study.SIZES) - 1        # what is finished waits to be read
+    assert len(capsys.readouterr().out.splitlines()) == len(study.SIZES) - 1        # what is finished goes into the table
+    names = {row['name'] for row in csv.DictReader(open(tmp_path / 'study.csv'))}
+    assert {name for name, _ in calls} == names and 'gpt_4-20000000' in names and 'gpt_1-10000000' in names
+    assert names == {row['name'] for row in csv.DictReader(open(tmp_path / 'study_curves.csv'))}
 
 
 def test_a_text_of_another_length_gets_as_many_notes(studied, tmp_path):

@@ -19,7 +19,7 @@ def swept(monkeypatch, tmp_path):
                 return None
             loss = 3 + 0.1 * math.log2(rate / best(size)) ** 2
             return {'arch': 'gpt', 'n_total': 2.0 * size, 'n_non_embedding': float(size), 'tokens': 1000.0, 'seed': 1,
-                    'loss': loss, 'loss_per_note': 2 * loss}
+                    'loss': loss, 'loss_per_note': 2 * loss}, []
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sweep, 'train', train)
         monkeypatch.setattr(sys, 'argv', ['sweep.py', *options])
