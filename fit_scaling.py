@@ -1,4 +1,4 @@
-"""Checkpoints, or a table of runs, -> scaling laws with intervals, a report and two pictures.
+"""Checkpoints, or a table of runs, -> scaling laws with intervals, a report and pictures.
 
     python fit_scaling.py                                        # every out/*/ckpt.pt
     python fit_scaling.py out/gpt_*/ckpt.pt --out_dir=out/gpts
@@ -7,8 +7,9 @@
     python fit_scaling.py --table=runs.csv --flops=1e17          # the best size and tokens for a budget
 
 One law holds for runs alike in all but size. Where tokens vary, too, L(N, D) is fitted; L(N) and GPT against LSTM are
-of the token count with most sizes. The loss is per note where every run has it, else per token: of one tokenizer and
-validation set the two differ by a constant factor, so exponents and ratios are the same.
+of the token count with most sizes. Beside a table may lie its training curves (runs_curves.csv) and prediction.csv,
+what was foretold of runs before they were trained. The loss is per note where every run has it, else per token: of one
+tokenizer and validation set the two differ by a constant factor, so exponents and ratios are the same.
 """
 import json
 import os
@@ -18,14 +19,14 @@ import numpy as np
 
 from configurator import configure, fail
 from plumbing.files import atomic_write
-from scaling import frontier, laws, plots, report, runs
+from scaling import frontier, heldout, isoflop, laws, plots, plots_nd, report, runs
 
 
 @dataclass
 class Settings:
     paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # checkpoints; patterns allowed
     table: str | None = None            # a CSV file with a line a run, instead of checkpoints
-    out_dir: str = 'out/scaling'        # scaling.json, report.md, scaling.png and, of checkpoints, training_curves.png
+    out_dir: str = 'out/scaling'        # of scaling.json, report.md and the pictures
     predict: list[float] | None = None  # N or N,D: print the loss that the laws foretell for such a run
     flops: float | None = None          # print the best size and tokens for so much training compute
     bootstraps: int = 1000              # resamples of the runs for the intervals of L(N, D)
@@ -64,25 +65,40 @@ def compare(group):
 
 
 def fit_l_nd(rows, bootstraps, seed):
-    """({arch: L(N, D)}, cautions) of every architecture with enough runs that are alike in all but size and tokens."""
+    """({arch: L(N, D)}, cautions) of every architecture with enough runs that are alike in all but size and tokens.
+
+    Hoffmann's law over total parameters, further `by_size` (the same over other counts), `forms` (what each form
+    misses), `chosen` (the law that foretells best, chosen without the largest size and the longest runs) and `frontier`
+    (the best use of a budget, by the chosen form over the count that makes compute).
+    """
     fits, cautions = {}, []
     for arch in sorted({run['arch'] for run in rows}):
         group = runs.choose_l_nd([run for run in rows if run['arch'] == arch and 'tokens' in run])
         if not group:
             continue
-        size = 'total' if 'n_total' in group[0] else 'non_embedding'
-        n, d, loss = (np.array([run[key] for run in group]) for key in (f'n_{size}', 'tokens', 'loss'))
-        trunks = [f'{size_of} {run.get("seed")}' for size_of, run in zip(n, group)]
-        law = fits[arch] = frontier.fit_l_nd(n, d, loss, bootstraps, seed, trunks)
-        ratios = [run['flops'] / (n_i * d_i) for run, n_i, d_i in zip(group, n, d) if 'flops' in run]
-        factor = np.median(ratios or [frontier.FLOPS_PER_N_D])
-        used = factor * n * d
-        law |= {'size': size, 'flops_per_n_d': factor, 'data': {'n': n, 'd': d, 'flops': used, 'loss': loss}}
-        law['frontier'] = frontier.compute_optimal(law, np.geomspace(used.min(), 10 * used.max(), 13), factor)
-        for row in law['frontier']:
-            row['extrapolated'] = bool(beyond(law['data'], row))
-        cautions += report.cautions_on_l_nd(arch, group, law)
+        by_size = {size: heldout.fit(group, size, 'hoffmann', bootstraps, seed) for size in heldout.counts(group)}
+        size, form = heldout.choose(heldout.compare(heldout.smaller(group)))
+        chosen = by_size[size] if form == 'hoffmann' else heldout.fit(group, size, form, bootstraps, seed)
+        size = 'compute' if 'compute' in by_size else next(iter(by_size))
+        budget = chosen if size == chosen['size'] else by_size[size]
+        if budget['form'] != form:
+            budget = heldout.fit(group, size, form, bootstraps, seed)
+        law = fits[arch] = next(iter(by_size.values())) | {'forms': heldout.compare(group)}
+        n, d, loss = (budget['data'][key] for key in ('n', 'd', 'loss'))
+        law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget,
+                'isoflops': isoflop.isoflops(n, d, loss, seed=seed) if budget['size'] == 'compute' else []}
+        used = budget['data']['flops']
+        law['frontier'] = best_uses(budget, np.geomspace(used.min(), 10 * used.max(), 13))
+        decades = 10.0 ** (np.floor(np.log10(used.max())) + np.arange(3))
+        law['optimum'] = best_uses(budget, sorted([*decades, *(curve['flops'] for curve in law['isoflops'])]))
+        cautions += report.cautions_on_l_nd(arch, group, chosen)
     return fits, cautions
+
+
+def best_uses(law, flops):
+    """compute_optimal for these budgets, and whether any of its answers lies beyond the data."""
+    rows = frontier.compute_optimal(law, flops, law['flops_per_n_d'])
+    return [row | {'extrapolated': bool(beyond(law['data'], row))} for row in rows]
 
 
 def analyse(rows, bootstraps, seed, cautions=()):
@@ -117,6 +133,7 @@ def forecasts(result, n=None, d=None, flops=None):
         if arch in l_nd:
             law, name, point = l_nd[arch], 'L(N, D)', {'n': n, 'd': d}
             if flops:
+                law = law['budget']
                 point, = frontier.compute_optimal(law, [flops], law['flops_per_n_d'])
             size, data, (loss, *ends) = law['size'], law['data'], frontier.forecast(law, point['n'], point['d'])
         else:
@@ -130,8 +147,11 @@ def forecasts(result, n=None, d=None, flops=None):
 
 def as_json(result):
     """The text of scaling.json: inf and nan become null, and the bootstrap's draws stay out."""
-    l_nd = {arch: {key: law[key] for key in law if key != 'draws'} for arch, law in (result['l_nd'] or {}).items()}
-    plain = json.dumps(result | {'l_nd': l_nd or None}, default=lambda array: array.tolist())
+    def without_draws(value):
+        if not isinstance(value, dict):
+            return value
+        return {key: without_draws(inner) for key, inner in value.items() if key != 'draws'}
+    plain = json.dumps(without_draws(result), default=lambda array: array.tolist())
     return json.dumps(json.loads(plain, parse_constant=lambda name: None), indent=1)
 
 
@@ -143,16 +163,26 @@ def main():
         fail(f'bootstraps is {s.bootstraps}; 95% intervals need at least 100')
     if s.predict is not None and (len(s.predict) not in (1, 2) or min(s.predict) <= 0) or s.flops and s.flops < 0:
         fail('predict is written N or N,D (parameters and tokens), flops is one number; all are positive')
-    rows, curves, cautions = (runs.read_table(s.table), {}, []) if s.table else runs.read_checkpoints(s.paths)
+    if s.table:
+        rows, cautions = runs.read_table(s.table), []
+        curves, foretold = runs.read_curves(s.table, rows), runs.read_foretold(s.table)
+    else:
+        (rows, curves, cautions), foretold = runs.read_checkpoints(s.paths), []
     if not rows:
         fail('no run with a validation loss: ' + ' '.join(cautions))
     result = analyse(rows, s.bootstraps, s.seed, cautions)
+    result['foretold'] = runs.with_seen(foretold, result['runs'])
     if s.flops and not result['l_nd']:
         fail('flops needs L(N, D), which needs runs of 3 sizes at 3 token counts, 8 in all, alike in all else')
     asked = [*(forecasts(result, *s.predict) if s.predict else []), *forecasts(result, flops=s.flops)]
     texts = {'report.md': report.page(result), 'scaling.json': as_json(result)}
-    pictures = {'scaling.png': plots.draw_scaling(result)}
-    pictures |= {'training_curves.png': plots.draw_training_curves(curves)} if curves else {}
+    pictures = {'scaling.png': plots.draw_scaling(result)} if result['laws'] else {}
+    if result['l_nd']:
+        pictures |= {'law.png': plots_nd.draw_laws(result), 'optimum.png': plots_nd.draw_optimum(result['l_nd'])}
+    if curves:
+        pictures['training_curves.png'] = plots.draw_training_curves(curves)
+    if curves and result['l_nd']:
+        pictures['collapse.png'] = plots_nd.draw_collapse(curves)
     try:
         os.makedirs(s.out_dir, exist_ok=True)
         for name, content in (texts | pictures).items():
@@ -160,6 +190,7 @@ def main():
                 file.write(content.encode()) if name in texts else content.savefig(file, dpi=150)
     except OSError as e:
         fail(f'cannot write to {s.out_dir}: {e.strerror}')
+    plots.plt.close('all')
     print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')
     print(f'written: {s.out_dir}/{{{", ".join([*texts, *pictures])}}}')
 

@@ -48,9 +48,9 @@ def limits(form):
     return LIMITS[:, FORMS[form].argmax(1)]
 
 
-def grid_starts(x, z, y, form, best=24):
+def grid_starts(x, z, y, form, best=24, fineness=20):
     """Starts (best, P): exponents on a grid, the rest by non-negative least squares of relative errors."""
-    starts, exponents, weight = [], np.geomspace(0.03, 1.5, 20), np.exp(-y)
+    starts, exponents, weight = [], np.geomspace(0.03, 1.5, fineness), np.exp(-y)
     for alpha, beta in itertools.product(exponents, exponents):
         design = np.stack([np.ones_like(x), np.exp(-alpha * x), np.exp(-beta * z)], axis=1)
         if form != 'gadre' or alpha == beta:
@@ -114,11 +114,11 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None, form='hoffmann'
 def predict_left_out(n, d, loss, left_out_BN, form='hoffmann'):
     """For each of B sets of runs, True in `left_out_BN`, what the law of all other runs says: losses (B, N)."""
     x, z, y = centred(n, d, loss)
-    starts = grid_starts(x, z, y, form, best=8)
+    starts = np.concatenate([grid_starts(x[kept], z[kept], y[kept], form, best=4, fineness=10)
+                             for kept in ~left_out_BN])
     model, (low, high), weight_BN = surface(x, z, form), limits(form), (~left_out_BN).astype(float)
-    theta, cost = minimise(model, np.tile(starts, (len(weight_BN), 1)), low, high, y[None],
-                           weight_BN.repeat(len(starts), axis=0), DELTA, steps=200)
-    cost = cost.reshape(len(weight_BN), len(starts))
+    theta, cost = minimise(model, starts, low, high, y[None], weight_BN.repeat(4, axis=0), DELTA, steps=100)
+    cost = cost.reshape(len(weight_BN), 4)
     best = theta.reshape(*cost.shape, -1)[np.arange(len(cost)), cost.argmin(1)]
     return np.exp(model(best)[0])
 

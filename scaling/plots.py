@@ -1,4 +1,4 @@
-"""The two pictures of fit_scaling.py, legible at 600 pixels of width: the laws, and the training curves.
+"""The pictures of L(N) and of training curves, legible at 600 pixels of width.
 
 Colours are safe for the colour-blind (Okabe & Ito 2008), and every colour comes with a marker of its own.
 """
@@ -7,7 +7,7 @@ import math
 import matplotlib
 import numpy as np
 
-from scaling import frontier, laws
+from scaling import laws
 from scaling.report import interval, short, spoken
 from scaling.runs import size_of
 
@@ -42,22 +42,19 @@ def span(values, margin, above=0.0):
 
 
 def draw_scaling(result):
-    """Figure of scaling.png: L(N, D) with the best use of compute; L(N) with residuals; GPT against LSTM; copying."""
-    l_nd, which = result['l_nd'] or {}, list(next(iter(result['laws'].values()), {}))
+    """Figure of scaling.png: L(N) with residuals; GPT against LSTM; copying."""
+    which = list(next(iter(result['laws'].values())))
     compared = bool(result['efficiency'] and result['efficiency']['curve'])
     recalled = any(COPYING <= run.keys() and run['name'] in result['l_n_runs'] for run in result['runs'])
     below = [draw_efficiency] * compared + [draw_recalled] * recalled
-    heights = [4.8] * len(l_nd) + [5, 1.4] * bool(which) + [3.8] * bool(below)
+    heights = [5, 1.4] + [3.8] * bool(below)
     with plt.rc_context(LOOK):
         figure = plt.figure(figsize=(11, sum(heights) + 0.5 * len(heights) + 0.4), layout='constrained')
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-        for row, (arch, law) in enumerate(l_nd.items()):
-            draw_surface(figure.add_subplot(grid[row, 0]), law, f'{spoken(arch)}: L(N, D), {result["loss_unit"]}')
-            draw_frontier(figure.add_subplot(grid[row, 1]), law)
         for column, size in enumerate(which):
             at = column if len(which) == 2 else slice(None)
-            top = figure.add_subplot(grid[len(l_nd), at])
-            draw_law(top, figure.add_subplot(grid[len(l_nd) + 1, at], sharex=top), result, size)
+            top = figure.add_subplot(grid[0, at])
+            draw_law(top, figure.add_subplot(grid[1, at], sharex=top), result, size)
         for column, draw in enumerate(below):
             draw(figure.add_subplot(grid[-1, column if len(below) == 2 else slice(None)]), result)
     return figure
@@ -135,36 +132,6 @@ def draw_recalled(ax, result):
     log_axis(ax.xaxis, *span([size_of(run) for run in runs], 0.1), short)
     ax.set(xlabel='N', ylabel='loss, nats per token', title='Tokens that stood in the window before')
     ax.legend(loc='upper right', ncols=2, columnspacing=1, handlelength=1.6)
-
-
-def draw_surface(ax, law, title):
-    """Loss against size, a curve for each of a few token counts."""
-    n, d, loss = (law['data'][key] for key in ('n', 'd', 'loss'))
-    place, shades = plt.matplotlib.colors.LogNorm(d.min(), d.max()), plt.get_cmap('viridis')
-    ax.scatter(n, loss, c=shades(0.9 * place(d)), s=42, edgecolor='white', linewidth=0.6, zorder=3)
-    x = np.geomspace(*span(n, 0.05), 80)
-    for value in np.unique(d) if len(np.unique(d)) <= 6 else np.geomspace(d.min(), d.max(), 5):
-        ax.plot(x, frontier.predict(law, x, value), color=shades(0.9 * place(value)), lw=2, label=short(value))
-    log_axis(ax.xaxis, x[0], x[-1], short)
-    log_axis(ax.yaxis, *span(loss, 0.1, 0.25))
-    ax.set(xlabel=f'N, {spoken(law["size"])}', title=title)
-    ax.legend(loc='upper right', title='training tokens D', labelspacing=0.25, ncols=3, columnspacing=1)
-
-
-def draw_frontier(ax, law):
-    """The best size and token count for a budget, with intervals; solid only where all three are within the data."""
-    rows = law['frontier']
-    c, inside = np.array([row['flops'] for row in rows]), np.array([not row['extrapolated'] for row in rows])
-    for key, colour, marker, name in (('n', '#0072B2', 'o', 'N* parameters'), ('d', '#D55E00', 's', 'D* tokens')):
-        best, exponent = np.array([row[key] for row in rows]), f'{key}_exponent'
-        ax.fill_between(c, *np.array([row[key + '_ci'] for row in rows]).T, color=colour, alpha=0.15, lw=0)
-        ax.plot(c, best, '--', color=colour, lw=1.4)
-        ax.plot(c[inside], best[inside], color=colour, marker=marker, ms=7, mec='white', lw=2.4,
-                label=f'{name} ~ C$^{{{law[exponent]:.2f}}}$ {interval(law["ci"][exponent], ".2f")}')
-    log_axis(ax.yaxis, *span([row[key] for row in rows for key in ('n', 'd')], 0.1, 0.2), short)
-    log_axis(ax.xaxis, c[0], c[-1], '{:.0e}'.format)
-    ax.set(xlabel='training compute C, FLOPs', title='Best use of compute')
-    ax.legend(loc='upper left')
 
 
 def draw_training_curves(curves):

@@ -1,7 +1,8 @@
 """The words of fit_scaling.py: cautions, report.md, forecasts, and how numbers and intervals are spelled."""
 
 SPOKEN = {'gpt': 'GPT', 'lstm': 'LSTM', 'total': 'total parameters', 'non_embedding': 'non-embedding parameters',
-          'flops': 'training FLOPs', 'seconds': 'wall time'}
+          'compute': 'parameters that make compute', 'flops': 'training FLOPs', 'seconds': 'wall time'}
+FORMULAS = {'hoffmann': 'E + A/N^α + B/D^β', 'gadre': 'E + A/N^α + B/D^α', 'coupled': 'E + A/N^α + B/(D^β·N^γ)'}
 
 
 def spoken(name):
@@ -56,7 +57,7 @@ def cautions_on_l_nd(arch, group, law):
         texts.append(f'{name}: runs of one size and seed share a trunk, and these are too few to be resampled as one; '
                      'its intervals take runs as independent and are too narrow.')
     if not law['identified']:
-        texts.append(f'{name} is poorly determined: alpha {interval(law["ci"]["alpha"])}, '
+        texts.append(f'{name} over {spoken(law["size"])} is poorly determined: alpha {interval(law["ci"]["alpha"])}, '
                      f'beta {interval(law["ci"]["beta"])}.')
     return texts
 
@@ -93,6 +94,8 @@ def page(result):
     parts = [f'# Scaling laws (loss in {result["loss_unit"]})']
     for arch, law in (result['l_nd'] or {}).items():
         parts += l_nd_parts(arch, law)
+    if result.get('foretold'):
+        parts += foretold_parts(result['foretold'])
     if result['laws']:
         parts += l_n_parts(result)
     if result['efficiency'] and result['efficiency']['common_slope_ratio']:
@@ -104,13 +107,49 @@ def page(result):
 
 
 def l_nd_parts(arch, law):
-    words = {'E': 'E', 'A': 'A', 'B': 'B', 'alpha': 'α', 'beta': 'β', 'n_exponent': 'N* ~ C^', 'd_exponent': 'D* ~ C^',
-             'loss_exponent': 'L − E ~ C^-'}
-    rows = [[f'{law[key]:.4g}' for key in words], [interval(law['ci'][key], '.3g') for key in words]]
-    return [f'## {spoken(arch)}: L(N, D) = E + A/N^α + B/D^β',
-            table(['', *words.values()], [['value', *rows[0]], ['95% (bootstrap)', *rows[1]]]),
-            f'{len(law["residuals"])} runs, N is {spoken(law["size"])}, C = {law["flops_per_n_d"]:.3g}·N·D FLOPs. '
-            f'Largest residual: {max(law["residuals"], key=abs):+.1%}. Best use of a budget: --flops=C.']
+    words = {'E': 'E', 'alpha': 'α', 'beta': 'β', 'gamma': 'γ', 'n_exponent': 'N* ~ C^', 'loss_exponent': 'L − E ~ C^-'}
+    laws, chosen, rows = [*law['by_size'].values()], law['chosen'], []
+    for one in laws + [other for other in (chosen, law['budget']) if all(other is not known for known in laws)][:1]:
+        used = {key: key != 'gamma' or one['form'] == 'coupled' for key in words}
+        rows.append([spoken(one['size']), FORMULAS[one['form']],
+                     *(f'{one[key]:.3g} {interval(one["ci"][key], ".3g")}' if used[key] else '' for key in words),
+                     f'{max(one["residuals"], key=abs):+.1%}'])
+    text = (f'{len(chosen["residuals"])} runs; 95% by bootstrap. {FORMULAS[chosen["form"]]} over '
+            f'{spoken(chosen["size"])} foretells best, chosen without the largest size and the most tokens.')
+    return [f'## {spoken(arch)}: L(N, D)', text, table(['N', 'L', *words.values(), 'largest residual'], rows),
+            'What each foretells of runs that are left out:', forms_table(law['forms']),
+            'The best use of a budget, N in ' + spoken(law['budget']['size']) + ':', budgets_table(law)]
+
+
+def forms_table(rows):
+    """What each form of L(N, D) over each count of parameters misses."""
+    def percent(value, form='.1%'):
+        return '–' if value is None else format(value, form)
+    return table(['N', 'L', 'a cell: median', 'worst', 'all runs of the largest size', 'all runs of most tokens'],
+                 [[spoken(row['size']), FORMULAS[row['form']], percent(row['cells']),
+                   f'{percent(row["worst"], "+.1%")} {row["missed"]}', percent(row['largest']), percent(row['longest'])]
+                  for row in rows])
+
+
+def budgets_table(law):
+    """N*, D*, tokens per parameter and loss by budget; beside the law's what an isoFLOP curve says."""
+    rows = []
+    for row in law['optimum']:
+        curve = next((c for c in law['isoflops'] if c['n_best'] and abs(c['flops'] / row['flops'] - 1) < 0.01), None)
+        rows.append([f'{row["flops"]:.1e}', *(f'{short(row[key])} {interval(row[key + "_ci"], short)}' for key in 'nd'),
+                     f'{row["d_per_n"]:.3g} {interval(row["d_per_n_ci"], ".3g")}',
+                     f'{row["loss"]:.3f} {interval(row["loss_ci"])}',
+                     f'{curve["d_per_n"]:.3g} {interval(curve["d_per_n_ci"], ".3g")}' if curve else '–',
+                     'extrapolated' if row['extrapolated'] else ''])
+    return table(['C, FLOPs', 'N*', 'D*', 'tokens per parameter', 'loss', 'by the isoFLOP curve', ''], rows)
+
+
+def foretold_parts(foretold):
+    rows = [[one['name'], {'runs': 'its shorter runs, ', 'sizes': 'other sizes, '}[one['from']] + one['law'],
+             f'{one["predicted"]:.3f} {interval([one["low"], one["high"]])}', f'{one["seen"]:.3f}',
+             f'{one["miss"]:+.1%}']
+            for one in foretold]
+    return ['## Foretold before they were trained', table(['run', 'from', 'foretold', 'seen', 'miss'], rows)]
 
 
 def l_n_parts(result):

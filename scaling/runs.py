@@ -146,6 +146,27 @@ def read_curves(table, rows):
     return curves
 
 
+def read_foretold(table):
+    """Of prediction.csv beside a table: what experiments/forecast.py said of runs before they were trained."""
+    path = os.path.join(os.path.dirname(table), 'prediction.csv')
+    if not os.path.exists(path):
+        return []
+    with open(path, newline='', encoding='utf-8') as file:
+        lines = list(csv.DictReader(file))
+    try:
+        return [line | {key: float(line[key]) for key in ('tokens', 'predicted', 'low', 'high')} for line in lines]
+    except (KeyError, TypeError, ValueError) as e:
+        fail(f'{path}: {e}')
+
+
+def with_seen(foretold, rows):
+    """Those forecasts whose runs are among `rows` by now, with their arch, flops, loss `seen` and `miss`."""
+    runs = {run['name']: run for run in rows}
+    seen = [one | {key: runs[one['name']].get(key) for key in ('arch', 'flops')} | {'seen': runs[one['name']]['loss']}
+            for one in foretold if one['name'] in runs]
+    return [one | {'miss': one['predicted'] / one['seen'] - 1} for one in seen]
+
+
 def choose_unit(rows):
     """Set each run's `loss` to nats per note if every run has that, else leave it; returns the unit in words."""
     if not all('loss_per_note' in run for run in rows):
