@@ -56,11 +56,12 @@ def left_out_sets(group):
 
 
 def compare(group):
-    """A row for each count and form: {'size', 'form', 'cells', 'worst', 'missed', 'largest', 'longest'}.
+    """A row for each count and form: {'size', 'form', 'cells', 'worst', 'missed', 'largest', 'longest', 'misses'}.
 
     cells: the median miss of a size and number of tokens that is left out, worst the largest of these and missed the
     name of its run; largest and longest: root mean square of the misses of the largest size, and of the runs with most
-    tokens, foretold from all others; None where too little would be left. Misses are in log loss, so 0.01 is 1%.
+    tokens, foretold from all others; None where too little would be left; misses: of both together, or of the cells.
+    All are in log loss, so 0.01 is 1%.
     """
     masks, cell = left_out_sets(group)
     d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
@@ -73,8 +74,10 @@ def compare(group):
             own = miss[cell % MOST, np.arange(len(cell))]       # each run's, of the set that it is left out with
             of_cells = np.array([own[cell == k].mean() for k in range(cell.max() + 1)])
             worst = int(np.abs(of_cells).argmax())
-            rows.append({'size': which, 'form': form, 'cells': float(np.median(np.abs(of_cells))), **edges,
-                         'worst': float(of_cells[worst]), 'missed': group[int((cell == worst).argmax())]['name']})
+            both = rms([miss for miss in edges.values() if miss is not None] or of_cells)
+            rows.append({'size': which, 'form': form, **edges, 'misses': both,
+                         'cells': float(np.median(np.abs(of_cells))), 'worst': float(of_cells[worst]),
+                         'missed': group[int((cell == worst).argmax())]['name']})
     return rows
 
 
@@ -84,12 +87,9 @@ def rms(values):
 
 def choose(rows):
     """(count, form) of the least misses of the largest size and the longest runs together, the simpler if as good."""
-    def misses(row):
-        known = [row[edge] for edge in ('largest', 'longest') if row[edge] is not None]
-        return rms(known) if known else row['cells']
-    best = min(map(misses, rows))
-    good = [row for row in rows if misses(row) <= AS_GOOD * best + 1e-4]
-    chosen = min(good, key=lambda row: (len(FORMS[row['form']]), misses(row)))
+    best = min(row['misses'] for row in rows)
+    good = [row for row in rows if row['misses'] <= AS_GOOD * best + 1e-4]
+    chosen = min(good, key=lambda row: (len(FORMS[row['form']]), row['misses']))
     return chosen['size'], chosen['form']
 
 

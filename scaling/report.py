@@ -117,7 +117,9 @@ def l_nd_parts(arch, law):
     text = (f'{len(chosen["residuals"])} runs; 95% by bootstrap. {FORMULAS[chosen["form"]]} over '
             f'{spoken(chosen["size"])} foretells best, chosen without the largest size and the most tokens.')
     return [f'## {spoken(arch)}: L(N, D)', text, table(['N', 'L', *words.values(), 'largest residual'], rows),
-            'What each foretells of runs that are left out:', forms_table(law['forms']),
+            'What each form misses of runs that are left out, over the count of parameters that suits it best:',
+            forms_table([min((row for row in law['forms'] if row['form'] == form), key=lambda row: row['misses'])
+                         for form in FORMULAS]),
             'The best use of a budget, N in ' + spoken(law['budget']['size']) + ':', budgets_table(law)]
 
 

@@ -1,7 +1,6 @@
 """prepare.py: what is written is what was read, nothing leaks, nothing moves, and a killed run ends as an undisturbed one."""
 import collections
 import hashlib
-import itertools
 import json
 import os
 import random
@@ -22,11 +21,10 @@ from test_sources import Server
 import bpe
 import prepare
 from conftest import ROOT, need
-from corpus import convert, dedupe, pool, shards, sources
+from corpus import dedupe, pool, shards, sources
 from corpus.convert import Form
 from music import notation
 from music.midi import write_midi
-from music.notes import Music, Voice
 from music.transpose import transposed
 
 SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=2', '--shard_files=8']
@@ -344,16 +342,6 @@ def test_shards_of_an_interrupted_run_of_another_source_are_not_taken_over(corpu
 
 # -------------------------------------------------------------------------------------------------------- transposition
 
-def shifted(music, semitones):
-    """The naive way: notes and keys."""
-    pitched = ~np.array([v.is_drum for v in music.voices])[music.notes[:, 3]]
-    notes = music.notes.copy()
-    notes[pitched, 2] += semitones
-    keys = [(at, next(s for s in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6) if (s - sharps - 7 * semitones) % 12 == 0), mode)
-            for at, sharps, mode in music.keys]
-    return Music(notes, music.voices, music.meters, music.tempos, keys, music.pickup)
-
-
 def test_keys_of_train_are_counted_with_their_transposed_copies(corpus, tmp_path):
     meta = run(corpus, str(tmp_path), '--transpose=2', '--vocab_size=200')
     tokenizer = bpe.Tokenizer.load(str(tmp_path / 'tokenizer.json'))
@@ -361,25 +349,6 @@ def test_keys_of_train_are_counted_with_their_transposed_copies(corpus, tmp_path
     keys = re.findall('^K:(.*)', tokenizer.decode([i for i in ids if i != tokenizer.tune]), re.M)
     assert {key: n for key, (n, _) in meta['keys'].items()} == Counter(keys)
     assert sum(own for _, own in meta['keys'].values()) * 3 >= len(keys) == meta['splits']['train']['tunes']
-
-
-def test_transposed_text_is_the_text_of_the_transposed_music():
-    for seed in range(30):
-        draw = random.Random(seed)
-        music = tune(seed, voices=2, notes=40)
-        music.notes = np.concatenate([music.notes, [(0, 24, 72, 0), (96, 300, 50, 1)]]).astype(np.int32)
-        music.notes = music.notes[np.lexsort((music.notes[:, 2], music.notes[:, 3], music.notes[:, 0]))]
-        music.keys = [(0, draw.randint(-7, 7), 'minor'), (168, draw.randint(-7, 7), 'major')]
-        music.meters, music.tempos = [(0, 4, 4), (96, 3, 4)], [(0, 120), (96, 90)]
-        music = notation.decode(notation.encode(music))
-        for semitones in range(-6, 7):
-            for marks in itertools.product((False, True), (False, True)):       # beats, repeats
-                assert transposed(notation.encode(music, *marks), semitones) == notation.encode(shifted(music, semitones), *marks)
-
-
-def test_a_copy_that_leaves_the_range_of_midi_is_none():
-    music = Music(np.array([(0, 96, 125, 0)], np.int32), [Voice()])
-    assert transposed(notation.encode(music), 2) is not None and transposed(notation.encode(music), 3) is None
 
 
 def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
@@ -412,28 +381,6 @@ def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus,
         assert meta['splits'][name]['notes'] == prepared[1]['splits'][name]['notes']
         for text in texts_of(str(tmp_path), name)[0]:
             assert 'K:' in text and not text.startswith('X:') and '\nT:' not in text and corpus not in text
-
-
-def bundled(name):
-    return next(item for item in sources.items('bundled') if item.name == name)
-
-
-def test_a_chorale_has_its_voices_and_its_pickup():
-    record, = convert.convert(('bach/bwv101.7.mxl', bundled('bach/bwv101.7.mxl').data, Form()))
-    music = notation.decode(record['text'])
-    assert (len(music.voices), music.meters, music.pickup, music.keys) == (4, [(0, 4, 4)], 24, [(0, -1, 'minor')])
-    assert record['notes'] == len(music.notes) == 207
-
-
-def test_a_book_gives_a_record_a_tune():
-    item = bundled('airdsAirs/book1.abc')
-    records = convert.convert((item.name, item.data, Form()))
-    with open(item.data, encoding='latin-1') as f:
-        assert len(records) == f.read().count('X:')
-    assert sum('text' in record for record in records) > 0.95 * len(records)
-    for record in records:
-        if 'text' in record:
-            assert notation.encode(notation.decode(record['text'])) == record['text']
 
 
 @pytest.mark.parametrize('flag, named', [
