@@ -49,7 +49,7 @@ samples/index.html: out/scaling/scaling.json
 	$(PY) sample.py --out_midi
 
 test: $(READY)
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist=loadfile
 
 lint: $(READY)
 	$(PY) -m ruff check .
