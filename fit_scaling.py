@@ -19,7 +19,7 @@ import numpy as np
 
 from configurator import configure, fail
 from plumbing.files import atomic_write
-from scaling import frontier, heldout, isoflop, laws, plots, plots_nd, report, runs
+from scaling import collapse, frontier, heldout, isoflop, laws, plots, plots_nd, report, runs
 
 
 @dataclass
@@ -172,6 +172,8 @@ def main():
         fail('no run with a validation loss: ' + ' '.join(cautions))
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     result['foretold'] = runs.with_seen(foretold, result['runs'])
+    collapsed = collapse.collapse(curves, result['runs'], result['l_nd'] or {})
+    result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
     if s.flops and not result['l_nd']:
         fail('flops needs L(N, D), which needs runs of 3 sizes at 3 token counts, 8 in all, alike in all else')
     asked = [*(forecasts(result, *s.predict) if s.predict else []), *forecasts(result, flops=s.flops)]
@@ -181,8 +183,8 @@ def main():
         pictures |= {'law.png': plots_nd.draw_laws(result), 'optimum.png': plots_nd.draw_optimum(result['l_nd'])}
     if curves:
         pictures['training_curves.png'] = plots.draw_training_curves(curves)
-    if curves and result['l_nd']:
-        pictures['collapse.png'] = plots_nd.draw_collapse(curves)
+    if collapsed:
+        pictures['collapse.png'] = plots_nd.draw_collapse(collapsed)
     try:
         os.makedirs(s.out_dir, exist_ok=True)
         for name, content in (texts | pictures).items():

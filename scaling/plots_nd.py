@@ -121,24 +121,20 @@ def draw_frontier(ax, law):
     ax.legend(loc='upper left')
 
 
-def draw_collapse(curves):
-    """Figure of collapse.png: each run's loss over its last by the share of its training; alike if well trained."""
+def draw_collapse(collapsed):
+    """Figure of collapse.png: for each architecture the curves of the token count with most of them."""
     with plt.rc_context(LOOK):
-        archs = sorted({curve['arch'] for curve in curves.values()})
-        figure, axes = plt.subplots(1, len(archs), figsize=(11, 5.2), layout='constrained', squeeze=False, sharey=True)
+        archs = sorted({curve['arch'] for curve in collapsed})
+        figure, axes = plt.subplots(1, len(archs), figsize=(11, 4.8), layout='constrained', squeeze=False)
         for ax, arch in zip(axes[0], archs):
-            own = [curve for curve in curves.values() if curve['arch'] == arch]
+            by_tokens = {}
+            for curve in (curve for curve in collapsed if curve['arch'] == arch):
+                by_tokens.setdefault(curve['tokens'], []).append(curve)
+            tokens, own = max(by_tokens.items(), key=lambda item: (len(item[1]), item[0]))
             colour = shade([curve['n'] for curve in own])
             for curve in sorted(own, key=lambda curve: curve['n']):
-                share, relative = normalised(curve)
-                ax.plot(share, relative, color=colour(curve['n']), lw=1.2, alpha=0.8)
-            ax.set(xlabel='share of the run\'s tokens', title=spoken(arch), xlim=(0, 1), ylim=(0.97, 1.6))
-        axes[0, 0].set(ylabel='training loss / its last')
+                ax.plot(curve['share'], curve['relative'], color=colour(curve['n']), lw=2, label=short(curve['n']))
+            ax.set(xlabel='share of the training', ylabel='loss above E, over its end',
+                   title=f'{spoken(arch)}, {short(tokens)} tokens each')
+            ax.legend(title='N', ncols=2, loc='upper right')
     return figure
-
-
-def normalised(curve):
-    """(share of the tokens, loss / last loss) of a training curve."""
-    steps = [point for point in curve['history'] if 'loss' in point]
-    tokens, loss = (np.array([point[key] for point in steps]) for key in ('tokens', 'loss'))
-    return tokens / tokens[-1], loss / loss[-3:].mean()

@@ -62,6 +62,13 @@ def cautions_on_l_nd(arch, group, law):
     return texts
 
 
+def cautions_on_curves(collapsed, far):
+    """A sentence on the training curves that depart from those of their like."""
+    off = [f'{curve["name"]} ({curve["off"]:.0%})' for curve in collapsed if curve['off'] > far]
+    return [f'Training curves that leave the median of their like, so that their learning rates are in doubt: '
+            f'{listed(off, 8)}.'] if off else []
+
+
 def cautions_on_efficiency(result):
     if result['common_slope_ratio'] is None:
         return ['GPT against LSTM: the loss does not fall with size, so there is no efficiency ratio.']

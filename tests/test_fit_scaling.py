@@ -177,6 +177,43 @@ def test_budget_is_spent_as_the_law_says(monkeypatch, tmp_path, capsys):
     assert 'within the data' in lines[0] and 'tokens per parameter 1 [' in lines[1] and 'N is 10 times the nearest' in lines[1]
 
 
+def table_with_curves(tmp_path, slow=None):
+    """A table of a law in N and D, and curves that fall like it; that of the run `slow` stays high for long."""
+    def law(n, d):
+        return 0.5 + 20 / n ** 0.3 + 40 / d ** 0.25
+    rows = [(f'{n:.0f}-{d:.0f}', 'gpt', n, n / 2, d, law(n, d)) for n in SIZES for d in (1e7, 1e8, 1e9)]
+    lines = [f'{row[0]},{d},{law(row[2], d) + 0.3 * (row[0] == slow and d < 0.9 * row[4])}'
+             for row in rows for d in np.linspace(0.02, 1, 30) * row[4]]
+    (tmp_path / 'points_curves.csv').write_text('\n'.join(['name,tokens,loss', *lines]) + '\n')
+    return write_table(tmp_path / 'points.csv', rows)
+
+
+def test_training_curves_beside_a_table_are_drawn_and_the_one_that_departs_is_named(monkeypatch, tmp_path):
+    table = table_with_curves(tmp_path)
+    run(monkeypatch, table, f'--out_dir={tmp_path}', '--bootstraps=100')
+    pictures = {name for name in os.listdir(tmp_path) if name.endswith('.png')}
+    assert pictures == {'law.png', 'optimum.png', 'scaling.png', 'training_curves.png', 'collapse.png'}
+    assert all(text.count('%') <= 1 for text in read_results(tmp_path)['cautions'] if 'Training curves' in text)
+    slow = f'{SIZES[2]:.0f}-100000000'
+    run(monkeypatch, table_with_curves(tmp_path, slow), f'--out_dir={tmp_path}', '--bootstraps=100')
+    text, = (text for text in read_results(tmp_path)['cautions'] if 'Training curves' in text)
+    assert f'{slow} (3' in text and text.count('%') <= 2
+
+
+@pytest.mark.parametrize('name,content', [('points_curves.csv', 'name,tokens,loss\ngpt0,x,1\n'), ('prediction.csv', 'name,tokens\na,1\n')])
+def test_a_bad_file_beside_a_table_is_one_line(monkeypatch, tmp_path, capsys, name, content):
+    (tmp_path / name).write_text(content)
+    assert name in refused(monkeypatch, capsys, write_table(tmp_path / 'points.csv', rows_of(5 * SIZES ** -0.16)), f'--out_dir={tmp_path}')
+
+
+def test_a_curve_of_few_points_keeps_the_mean_of_what_it_sums_up():
+    history = [{'tokens': 100 * i, 'loss': 9 / i} for i in range(1, 2001)] + [{'tokens': 200_000, 'val': {}}]
+    curve = runs.curve_of(history, points=64)
+    tokens, loss = (np.array([point[key] for point in curve]) for key in ('tokens', 'loss'))
+    assert len(curve) <= 64 and (np.diff(tokens) > 0).all() and tokens[-1] > 0.98 * 200_000
+    assert loss == pytest.approx(900 / tokens, rel=0.15) and runs.curve_of([]) == []
+
+
 def test_inf_and_nan_become_null():
     text = fit_scaling.as_json({'l_nd': None, 'ends': [math.inf, -math.inf, np.float64(math.nan), np.float32(1), np.bool_(True)]})
     assert json.loads(text)['ends'] == [None, None, None, 1, True]
