@@ -66,14 +66,15 @@ def main():
         fail(f'{name} has been trained: it stands in {s.table}')
     group = known_runs(s, run)
     which, form = heldout.choose(heldout.compare(group))
-    law = heldout.fit(group, which, form)
-    predicted, low, high = frontier.forecast(law, heldout.counts([run])[which][0], tokens)
-    row = {'name': name, **{f'n_{key}': int(count[key]) for key in runs.SIZES}, 'tokens': tokens, 'from': s.by,
-           'predicted': round(predicted, 4), 'low': round(low, 4), 'high': round(high, 4),
-           'law': f'{form} over {which}', 'git': commit}
-    write_row(s.to, row, key=['name', 'from'])
-    print(f'{name} by {s.by}: {predicted:.4f} [{low:.4f}, {high:.4f}] nats a note; {form} over {which}, '
-          f'{len(law["residuals"])} runs -> {s.to}')
+    for which, form in dict.fromkeys([(which, form), ('non_embedding', 'hoffmann')]):       # that beside it, in any case
+        law = heldout.fit(group, which, form)
+        predicted, low, high = frontier.forecast(law, heldout.counts([run])[which][0], tokens)
+        row = {'name': name, **{f'n_{key}': int(count[key]) for key in runs.SIZES}, 'tokens': tokens, 'from': s.by,
+               'predicted': round(predicted, 4), 'low': round(low, 4), 'high': round(high, 4),
+               'law': f'{form} over {which}', 'git': commit}
+        write_row(s.to, row, key=['name', 'from', 'law'])
+        print(f'{name} by {s.by}: {predicted:.4f} [{low:.4f}, {high:.4f}] nats a note; {form} over {which}, '
+              f'{len(law["residuals"])} runs -> {s.to}')
 
 
 if __name__ == '__main__':

@@ -50,7 +50,7 @@ def test_a_row_takes_the_place_of_its_like_and_leaves_the_others(tmp_path):
     assert open(path).read() == 'name,seed,loss,width\na,1,4,8\na,2,2,\n' and os.listdir(tmp_path / 'new') == ['table.csv']
 
 
-@pytest.mark.parametrize('table', ['study.csv', 'ablations.csv', 'learning_rates.csv'])
+@pytest.mark.parametrize('table', ['study.csv', 'learning_rates.csv'])
 def test_a_committed_table_keeps_all_of_its_text(table, tmp_path):
     path = shutil.copy(os.path.join(runner.ROOT, 'results', table), tmp_path)
     before = open(path).read()
