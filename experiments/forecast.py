@@ -65,8 +65,8 @@ def main():
     if any(row['name'] == name for row in read_rows(s.table)):
         fail(f'{name} has been trained: it stands in {s.table}')
     group = known_runs(s, run)
-    which, form = heldout.choose(heldout.compare(group))
-    for which, form in dict.fromkeys([(which, form), ('non_embedding', 'hoffmann')]):       # that beside it, in any case
+    chosen = heldout.choose(heldout.compare(group))
+    for which, form in dict.fromkeys([chosen, ('non_embedding', 'hoffmann')]):      # Hoffmann's beside it, in any case
         law = heldout.fit(group, which, form)
         predicted, low, high = frontier.forecast(law, heldout.counts([run])[which][0], tokens)
         row = {'name': name, **{f'n_{key}': int(count[key]) for key in runs.SIZES}, 'tokens': tokens, 'from': s.by,

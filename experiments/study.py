@@ -28,7 +28,7 @@ STEP = 8 * 256                                                                  
 SIZES = ('gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
 LONGEST = {'gpt_7': 40 * M, 'gpt_4': 40 * M, 'gpt_1': 40 * M}                   # of a size's trunk; others 20M tokens
 TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                # cool-downs end after so many
-FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the warm-up's 200 steps are a third and more
+FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 200 steps of warm-up are a third
 COOLDOWN = 0.2                                                                  # share of a run's tokens
 WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
 SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_2': (2,)}       # beside seed 1, 10M
@@ -78,8 +78,8 @@ def law(s):
         begins = [int((1 - COOLDOWN) * tokens) // STEP * STEP for tokens in ends[1:]]
         trunk = run(s, size, f'{ends[0]}', 'law', *WSD, f'--max_tokens={ends[0]}',
                     f'--snapshots={",".join(map(str, begins))}')
-        yield [trunk] + [run(s, size, f'{tokens}', 'law' if tokens >= FEWEST else 'short', *WSD, f'--max_tokens={tokens}',
-                             f'--trunk={os.path.join(trunk.out_dir, f"trunk-{begin}.pt")}')
+        yield [trunk] + [run(s, size, f'{tokens}', 'short' if tokens < FEWEST else 'law', *WSD,
+                             f'--max_tokens={tokens}', f'--trunk={os.path.join(trunk.out_dir, f"trunk-{begin}.pt")}')
                          for tokens, begin in zip(ends[1:], begins)]
 
 
