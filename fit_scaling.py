@@ -172,7 +172,7 @@ def main():
         fail('no run with a validation loss: ' + ' '.join(cautions))
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     result['foretold'] = runs.with_seen(foretold, result['runs'])
-    collapsed = collapse.collapse(curves, result['runs'], result['l_nd'] or {})
+    collapsed = collapse.collapse(curves, result['runs'])
     result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
     if s.flops and not result['l_nd']:
         fail('flops needs L(N, D), which needs runs of 3 sizes at 3 token counts, 8 in all, alike in all else')

@@ -1,44 +1,39 @@
-"""Do training curves of one budget coincide, once each is measured by where it ends? Those that do not are named.
+"""Do the training curves of one budget coincide, once each is measured from where it ends? Those that do not are named.
 
-    for curve in collapse(curves, rows, l_nd):      # curves: name -> training curve, as runs.read_curves gives them
-        curve['name'], curve['share'], curve['relative'], curve['off']
+    for curve in collapse(curves, rows):        # curves: name -> training curve, as runs.read_curves gives them
+        curve['name'], curve['share'], curve['above'], curve['off']
 
-What a run of T tokens is above the floor E of the law, over what it is at its end: (L(t) - E) / (L(T) - E) by t / T
-(Qiu et al. 2025, "supercollapse"). Runs that saw the same batches in the same order share their noise, so each is
-compared with the median of its like: an ill chosen learning rate bends a curve away from it.
+By a law that adds a term of N to one of D, the loss at t of T tokens above the loss at T is the same for every size.
+Runs that saw the same batches in the same order share their noise, too, so each curve is compared with the median of
+its like: an ill chosen learning rate holds the loss up until the cool-down. (Qiu et al. 2025 divide by the end, along
+compute-optimal runs.)
 """
 import numpy as np
 
-SHARES = np.linspace(0.1, 1, 19)
+SHARES = np.linspace(0.2, 0.95, 16)
 FEW = 3             # curves of one architecture, number of tokens and seed: fewer are not compared
-FAR = 0.05          # mean departure from the median from which a curve is named
+FAR = 0.05          # nats a token, mean departure from the median from which a curve is named
 
 
-def collapse(curves, rows, l_nd):
-    """A list of {'name', 'arch', 'n', 'tokens', 'share', 'relative', 'median', 'off'}; off is the root mean square of
-    log(relative / median) over the shares of the run; curves alike in tokens and seed belong together."""
+def collapse(curves, rows):
+    """A list of {'name', 'arch', 'n', 'tokens', 'share', 'above', 'off'}: nats a token above the end at shares of the
+    training, and their root mean square departure from the median of the runs alike in tokens and seed."""
     groups = {}
     for run in rows:
-        if run['name'] in curves and run['arch'] in l_nd and 'tokens' in run:
+        if run['name'] in curves and 'tokens' in run:
             key = run['arch'], round(np.log(run['tokens']) / 0.02), run.get('seed')
             groups.setdefault(key, []).append(run)
     found = []
-    for group in groups.values():
-        if len(group) < FEW:
-            continue
-        relative = [above_the_floor(curves[run['name']], run, l_nd[run['arch']]['chosen']['E']) for run in group]
-        median = np.median(relative, axis=0)
-        for run, values in zip(group, relative):
-            off = float(np.sqrt(np.mean(np.log(values / median) ** 2)))
-            found.append({'name': run['name'], 'arch': run['arch'], 'n': curves[run['name']]['n'],
-                          'tokens': run['tokens'], 'share': SHARES, 'relative': values, 'median': median, 'off': off})
+    for group in (group for group in groups.values() if len(group) >= FEW):
+        above = np.array([above_the_end(curves[run['name']], run) for run in group])
+        off = np.sqrt(((above - np.median(above, axis=0)) ** 2).mean(1))
+        found += [{'name': run['name'], 'arch': run['arch'], 'n': curves[run['name']]['n'], 'tokens': run['tokens'],
+                   'share': SHARES, 'above': above[i], 'off': float(off[i])} for i, run in enumerate(group)]
     return found
 
 
-def above_the_floor(curve, run, floor):
-    """(L - E) / (its end) at SHARES of the run; the curve is per token and the floor in the unit of the fit."""
+def above_the_end(curve, run):
+    """The training loss at SHARES of the run, less the validation loss at its end; per token."""
     points = [point for point in curve['history'] if 'loss' in point]
     tokens, loss = (np.array([point[key] for point in points]) for key in ('tokens', 'loss'))
-    floor = floor * run.get('loss_per_token', run['loss']) / run['loss']
-    at = np.interp(SHARES, tokens / tokens[-1], loss) - floor
-    return np.maximum(at, 1e-3) / max(run.get('loss_per_token', run['loss']) - floor, 1e-3)
+    return np.interp(SHARES, tokens / run['tokens'], loss) - run.get('loss_per_token', run['loss'])

@@ -133,8 +133,8 @@ def draw_collapse(collapsed):
             tokens, own = max(by_tokens.items(), key=lambda item: (len(item[1]), item[0]))
             colour = shade([curve['n'] for curve in own])
             for curve in sorted(own, key=lambda curve: curve['n']):
-                ax.plot(curve['share'], curve['relative'], color=colour(curve['n']), lw=2, label=short(curve['n']))
-            ax.set(xlabel='share of the training', ylabel='loss above E, over its end',
+                ax.plot(curve['share'], curve['above'], color=colour(curve['n']), lw=2, label=short(curve['n']))
+            ax.set(xlabel='share of the training', ylabel='loss above its end, nats per token',
                    title=f'{spoken(arch)}, {short(tokens)} tokens each')
             ax.legend(title='N', ncols=2, loc='upper right')
     return figure

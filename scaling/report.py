@@ -64,8 +64,8 @@ def cautions_on_l_nd(arch, group, law):
 
 def cautions_on_curves(collapsed, far):
     """A sentence on the training curves that depart from those of their like."""
-    off = [f'{curve["name"]} ({curve["off"]:.0%})' for curve in collapsed if curve['off'] > far]
-    return [f'Training curves that leave the median of their like, so that their learning rates are in doubt: '
+    off = [f'{curve["name"]} ({curve["off"]:.2f})' for curve in collapsed if curve['off'] > far]
+    return [f'Training curves that leave the median of their like, by nats a token, which puts their rates in doubt: '
             f'{listed(off, 8)}.'] if off else []
 
 
