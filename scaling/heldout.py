@@ -86,10 +86,13 @@ def rms(values):
 
 
 def choose(rows):
-    """(count, form) of the least misses of the largest size and the longest runs together, the simpler if as good."""
+    """(count, form) of the least misses of the largest size and the longest runs together.
+
+    Of those that are as good the simplest form, and compute before other counts, as that law answers for budgets, too.
+    """
     best = min(row['misses'] for row in rows)
     good = [row for row in rows if row['misses'] <= AS_GOOD * best + 1e-4]
-    chosen = min(good, key=lambda row: (len(FORMS[row['form']]), row['misses']))
+    chosen = min(good, key=lambda row: (len(FORMS[row['form']]), row['size'] != 'compute', row['misses']))
     return chosen['size'], chosen['form']
 
 

@@ -136,20 +136,24 @@ def draw_recalled(ax, result):
 
 def draw_training_curves(curves):
     """Figure of training_curves.png: validation and training loss against tokens."""
-    ends = []
+    ends, n_labels = [], len({(curve['arch'], curve['n']) for curve in curves.values()})
     with plt.rc_context(LOOK):
-        figure, ax = plt.subplots(figsize=(11, 6 + 0.3 * math.ceil(len(curves) / 3)), layout='constrained')
+        figure, ax = plt.subplots(figsize=(11, 6 + 0.3 * math.ceil(n_labels / 3)), layout='constrained')
         for arch in sorted({curve['arch'] for curve in curves.values()}):
             own = sorted([(curve['n'], name) for name, curve in curves.items() if curve['arch'] == arch])
-            _, marker, shades = STYLE.get(arch, OTHER)
-            for (n, name), shade in zip(own, np.linspace(0.95, 0.4, len(own))[::-1]):
-                history, colour = curves[name]['history'], plt.get_cmap(shades)(shade)
+            sizes, (_, marker, shades) = sorted({n for n, _ in own}), STYLE.get(arch, OTHER)
+            shade = dict(zip(sizes, np.linspace(0.4, 0.95, len(sizes))))
+            for n, name in own:
+                history, colour = curves[name]['history'], plt.get_cmap(shades)(shade[n])
+                label = f'{name} ({short(n)})'
+                if len(own) > len(sizes):               # a line of the legend for each size, not for each run
+                    label = f'{spoken(arch)}, {short(n)}' if name == next(other for m, other in own if m == n) else None
                 train = [(entry['tokens'], entry['loss']) for entry in history if 'loss' in entry]
                 val = [(entry['tokens'], entry['val']['loss']) for entry in history if 'val' in entry]
                 ends += [loss for _, loss in val]
                 ax.plot(*zip(*train or val), color=colour, lw=0.9, alpha=0.45)
                 ax.plot(*zip(*val), color=colour, lw=2, marker=marker, ms=7, mec='white', zorder=3,
-                        label=f'{name} ({short(n)})')
+                        label=label)
         log_axis(ax.xaxis, *span(ax.dataLim.intervalx, 0.03), short)
         log_axis(ax.yaxis, *span(ends, 0.15))
         ax.set(xlabel='training tokens', ylabel='loss, nats per token', title='Training curves')
