@@ -77,12 +77,11 @@ def fit_l_nd(rows, bootstraps, seed):
         if not group:
             continue
         by_size = {size: heldout.fit(group, size, 'hoffmann', bootstraps, seed) for size in heldout.counts(group)}
-        size, form = heldout.choose(heldout.compare(heldout.smaller(group)))
-        chosen = by_size[size] if form == 'hoffmann' else heldout.fit(group, size, form, bootstraps, seed)
+        choice = heldout.choose(heldout.compare(heldout.smaller(group)))
+        kept, form = heldout.used(group, choice['sizes']), choice['form']
+        chosen = heldout.fit(kept, choice['size'], form, bootstraps, seed) | {'sizes': choice['sizes']}
         size = 'compute' if 'compute' in by_size else next(iter(by_size))
-        budget = chosen if size == chosen['size'] else by_size[size]
-        if budget['form'] != form:
-            budget = heldout.fit(group, size, form, bootstraps, seed)
+        budget = chosen if size == choice['size'] else heldout.fit(kept, size, form, bootstraps, seed)
         law = fits[arch] = next(iter(by_size.values())) | {'forms': heldout.compare(group)}
         n, d, loss = (budget['data'][key] for key in ('n', 'd', 'loss'))
         law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget,
@@ -91,7 +90,7 @@ def fit_l_nd(rows, bootstraps, seed):
         law['frontier'] = best_uses(budget, np.geomspace(used.min(), 10 * used.max(), 13))
         decades = 10.0 ** (np.floor(np.log10(used.max())) + np.arange(3))
         law['optimum'] = best_uses(budget, sorted([*decades, *(curve['flops'] for curve in law['isoflops'])]))
-        cautions += report.cautions_on_l_nd(arch, group, chosen)
+        cautions += report.cautions_on_l_nd(arch, kept, chosen)
     return fits, cautions
 
 

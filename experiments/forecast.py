@@ -66,14 +66,16 @@ def main():
         fail(f'{name} has been trained: it stands in {s.table}')
     group = known_runs(s, run)
     chosen = heldout.choose(heldout.compare(group))
-    for which, form in dict.fromkeys([chosen, ('non_embedding', 'hoffmann')]):      # Hoffmann's beside it, in any case
-        law = heldout.fit(group, which, form)
+    choices = [tuple(chosen[key] for key in ('size', 'form', 'sizes')), ('non_embedding', 'hoffmann', 'all')]
+    for which, form, sizes in dict.fromkeys(choices):           # Hoffmann's beside it, in any case
+        law = heldout.fit(heldout.used(group, sizes), which, form)
+        words = f'{form} over {which}' + f', {sizes}' * (sizes != 'all')
         predicted, low, high = frontier.forecast(law, heldout.counts([run])[which][0], tokens)
         row = {'name': name, **{f'n_{key}': int(count[key]) for key in runs.SIZES}, 'tokens': tokens, 'from': s.by,
                'predicted': round(predicted, 4), 'low': round(low, 4), 'high': round(high, 4),
-               'law': f'{form} over {which}', 'git': commit}
+               'law': words, 'git': commit}
         write_row(s.to, row, key=['name', 'from', 'law'])
-        print(f'{name} by {s.by}: {predicted:.4f} [{low:.4f}, {high:.4f}] nats a note; {form} over {which}, '
+        print(f'{name} by {s.by}: {predicted:.4f} [{low:.4f}, {high:.4f}] nats a note; {words}, '
               f'{len(law["residuals"])} runs -> {s.to}')
 
 

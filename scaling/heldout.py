@@ -1,8 +1,8 @@
 """Which form of L(N, D), over which count of parameters: chosen by what it foretells, not by how well it fits.
 
-    rows = compare(group)               # group: runs of one architecture, alike in all but size and tokens
-    size, form = choose(rows)           # 'compute', 'hoffmann'
-    law = fit(group, size, form)        # of frontier.py, with the data that it rests on
+    chosen = choose(compare(group))     # group: runs of one architecture, alike in all but size and tokens
+    chosen['size'], chosen['form']      # 'compute', 'hoffmann'; chosen['sizes'] is 'all', or 'without the smallest'
+    law = fit(used(group, chosen['sizes']), chosen['size'], chosen['form'])     # of frontier.py, with its data
 """
 import numpy as np
 
@@ -36,48 +36,63 @@ def fit(group, size, form='hoffmann', bootstraps=1000, seed=0):
                   'data': {'n': n, 'd': d, 'flops': flops, 'loss': loss}}
 
 
+def used(group, sizes):
+    """The runs that a law rests on: `sizes` is 'all', or 'without the smallest'."""
+    least = min(map(size_of, group)) if sizes != 'all' else 0
+    return [run for run in group if size_of(run) > least]
+
+
 def left_out_sets(group):
     """({label: mask}, cell of each run): the sets of runs that are left out in turn.
 
-    These are all of the same size and number of tokens, then those of the 'largest' size and of the most tokens, the
-    'longest', if enough for a law remains.
+    These are all of the same size and number of tokens, then those of the 'largest' size, and the 'longest': of the
+    most tokens that three sizes have, and of more. The last two only if enough for a law remains.
     """
     sizes, tokens = np.array([size_of(run) for run in group]), np.array([c['tokens'] for c in conditions(group)])
     names = list(dict.fromkeys(zip(sizes, tokens)))
     cell = np.array([names.index(pair) for pair in zip(sizes, tokens)])
     masks = {fold: cell % MOST == fold for fold in range(min(MOST, len(names)))}
-    most = group[int(np.argmax([run['tokens'] for run in group]))]
-    edges = {'largest': sizes == sizes.max(), 'longest': tokens == tokens[group.index(most)]}
+    d = np.array([run['tokens'] for run in group])
+    shared = [d[tokens == words].min() for words in set(tokens) if len(set(sizes[tokens == words])) >= 3]
+    edges = {'largest': sizes == sizes.max(), 'longest': d >= max(shared, default=d.max())}
     for name, mask in edges.items():
         kept = [(size, words) for size, words, out in zip(sizes, tokens, mask) if not out]
-        if min(len(set(values)) for values in zip(*kept)) >= 3 and len(set(kept)) >= 8:
+        if kept and min(len(set(values)) for values in zip(*kept)) >= 3 and len(set(kept)) >= 8:
             masks[name] = mask
     return masks, cell
 
 
 def compare(group):
-    """A row for each count and form: {'size', 'form', 'cells', 'worst', 'missed', 'largest', 'longest', 'misses'}.
+    """A row for each count, form and choice of sizes.
 
-    cells: the median miss of a size and number of tokens that is left out, worst the largest of these and missed the
-    name of its run; largest and longest: root mean square of the misses of the largest size, and of the runs with most
-    tokens, foretold from all others; None where too little would be left; misses: of both together, or of the cells.
-    All are in log loss, so 0.01 is 1%.
+    Keys: size, form, sizes; largest, longest, misses, cells, worst, missed.
+
+    largest and longest: root mean square of the misses of the largest size, and of the longest runs, foretold from all
+    others, None where too little would be left; the smallest size is no part of either, so that laws with and without
+    it compare. misses: both together, or cells, the median miss of a size and number of tokens that is left out; worst
+    is the largest of these and missed the name of its run. All are in log loss, so 0.01 is 1%.
     """
-    masks, cell = left_out_sets(group)
-    d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
-    rows = []
-    for which, n in counts(group).items():
-        for form in FORMS:
-            miss = np.log(predict_left_out(n, d, loss, np.array(list(masks.values())), form) / loss)
-            missed = {label: values[masks[label]] for label, values in zip(masks, miss)}
-            edges = {edge: rms(missed[edge]) if edge in missed else None for edge in ('largest', 'longest')}
-            own = miss[cell % MOST, np.arange(len(cell))]       # each run's, of the set that it is left out with
-            of_cells = np.array([own[cell == k].mean() for k in range(cell.max() + 1)])
-            worst = int(np.abs(of_cells).argmax())
-            both = rms([miss for miss in edges.values() if miss is not None] or of_cells)
-            rows.append({'size': which, 'form': form, **edges, 'misses': both,
-                         'cells': float(np.median(np.abs(of_cells))), 'worst': float(of_cells[worst]),
-                         'missed': group[int((cell == worst).argmax())]['name']})
+    rows, least = [], min(map(size_of, group))
+    for sizes in ('all', 'without the smallest'):
+        kept = used(group, sizes)
+        if sizes != 'all' and len({size_of(run) for run in kept}) < 4:
+            continue
+        masks, cell = left_out_sets(kept)
+        d, loss = (np.array([run[key] for run in kept]) for key in ('tokens', 'loss'))
+        larger = np.array([size_of(run) > least for run in kept])
+        for which, n in counts(kept).items():
+            for form in FORMS:
+                miss = np.log(predict_left_out(n, d, loss, np.array(list(masks.values())), form) / loss)
+                missed = {label: values[masks[label] & larger] for label, values in zip(masks, miss)}
+                edges = {edge: rms(missed[edge]) if len(missed.get(edge, ())) else None
+                         for edge in ('largest', 'longest')}
+                own = miss[cell % MOST, np.arange(len(cell))]       # each run's, of the set that it is left out with
+                of_cells = np.array([own[cell == k].mean() for k in range(cell.max() + 1)])
+                worst = int(np.abs(of_cells).argmax())
+                both = rms([value for value in edges.values() if value is not None] or of_cells)
+                rows.append({'size': which, 'form': form, 'sizes': sizes, **edges, 'misses': both,
+                             'cells': float(np.median(np.abs(of_cells))), 'worst': float(of_cells[worst]),
+                             'missed': kept[int((cell == worst).argmax())]['name']})
     return rows
 
 
@@ -86,14 +101,15 @@ def rms(values):
 
 
 def choose(rows):
-    """(count, form) of the least misses of the largest size and the longest runs together.
+    """The row of the least misses of the largest size and the longest runs together.
 
-    Of those that are as good the simplest form, and compute before other counts, as that law answers for budgets, too.
+    Of those that are as good the simplest form, all sizes before a choice of them, and compute before other counts, as
+    that law answers for budgets, too.
     """
     best = min(row['misses'] for row in rows)
     good = [row for row in rows if row['misses'] <= AS_GOOD * best + 1e-4]
-    chosen = min(good, key=lambda row: (len(FORMS[row['form']]), row['size'] != 'compute', row['misses']))
-    return chosen['size'], chosen['form']
+    return min(good, key=lambda row: (len(FORMS[row['form']]), row['sizes'] != 'all', row['size'] != 'compute',
+                                      row['misses']))
 
 
 def smaller(group):

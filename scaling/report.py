@@ -115,18 +115,21 @@ def page(result):
 
 def l_nd_parts(arch, law):
     words = {'E': 'E', 'alpha': 'α', 'beta': 'β', 'gamma': 'γ', 'n_exponent': 'N* ~ C^', 'loss_exponent': 'L − E ~ C^-'}
-    laws, chosen, rows = [*law['by_size'].values()], law['chosen'], []
-    for one in laws + [other for other in (chosen, law['budget']) if all(other is not known for known in laws)][:1]:
+    chosen, rows = law['chosen'], []
+    for one in [*law['by_size'].values(), *[chosen] * (chosen['form'] != 'hoffmann' or chosen['sizes'] != 'all')]:
         used = {key: key != 'gamma' or one['form'] == 'coupled' for key in words}
-        rows.append([spoken(one['size']), FORMULAS[one['form']],
+        rows.append([spoken(one['size']), f'{FORMULAS[one["form"]]}, {one.get("sizes", "all")}', len(one['residuals']),
                      *(f'{one[key]:.3g} {interval(one["ci"][key], ".3g")}' if used[key] else '' for key in words),
                      f'{max(one["residuals"], key=abs):+.1%}'])
-    text = (f'{len(chosen["residuals"])} runs; 95% by bootstrap. {FORMULAS[chosen["form"]]} over '
-            f'{spoken(chosen["size"])} foretells best, chosen without the largest size and the most tokens.')
-    return [f'## {spoken(arch)}: L(N, D)', text, table(['N', 'L', *words.values(), 'largest residual'], rows),
+    text = ('95% by bootstrap. What foretells best, chosen without the largest size and the most tokens: '
+            f'{FORMULAS[chosen["form"]]} over {spoken(chosen["size"])}, of all sizes' +
+            f' but {chosen["sizes"].removeprefix("without ")}' * (chosen['sizes'] != 'all') + '.')
+    header = ['N', 'L, sizes', 'runs', *words.values(), 'largest residual']
+    return [f'## {spoken(arch)}: L(N, D)', text, table(header, rows),
             'What each form misses of runs that are left out, over the count of parameters that suits it best:',
-            forms_table([min((row for row in law['forms'] if row['form'] == form), key=lambda row: row['misses'])
-                         for form in FORMULAS]),
+            forms_table([min(rows, key=lambda row: row['misses']) for sizes in ('all', 'without the smallest')
+                         for form in FORMULAS if (rows := [row for row in law['forms'] if row['form'] == form
+                                                           and row['sizes'] == sizes])]),
             'The best use of a budget, N in ' + spoken(law['budget']['size']) + ':', budgets_table(law)]
 
 
@@ -134,8 +137,8 @@ def forms_table(rows):
     """What each form of L(N, D) over each count of parameters misses."""
     def percent(value, form='.1%'):
         return '–' if value is None else format(value, form)
-    return table(['N', 'L', 'a cell: median', 'worst', 'all runs of the largest size', 'all runs of most tokens'],
-                 [[spoken(row['size']), FORMULAS[row['form']], percent(row['cells']),
+    return table(['N', 'L, sizes', 'a cell: median', 'worst', 'all runs of the largest size', 'the longest runs'],
+                 [[spoken(row['size']), f'{FORMULAS[row["form"]]}, {row["sizes"]}', percent(row['cells']),
                    f'{percent(row["worst"], "+.1%")} {row["missed"]}', percent(row['largest']), percent(row['longest'])]
                   for row in rows])
 
