@@ -42,13 +42,15 @@ def foretell(table, monkeypatch, *options):
 
 def test_a_run_is_foretold_from_other_sizes_and_from_its_own_shorter_runs(table, monkeypatch):
     foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000')
-    one, two = foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000', '--by=runs')
+    rows = foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000', '--by=runs')
+    one, beside, two, _ = rows
+    assert one['law'] == 'hoffmann over compute' and beside['law'] == 'hoffmann over non_embedding'
     config = vars(configure(Training, [f'{runner.ROOT}/config/study_gpt_6.py']))
     model = build_model('gpt', {**config, 'vocab_size': 5000})
     seen = float(predict(TRUTH, model.flops_per_token() / 6, float(one['tokens'])))
     head = subprocess.run(['git', '-C', table.parent, 'rev-parse', 'HEAD'], capture_output=True, text=True).stdout.strip()
     assert one['tokens'] == '39829504' and (one['from'], two['from']) == ('sizes', 'runs') and one['git'] == head
-    assert all(float(row['predicted']) == pytest.approx(seen, rel=2e-3) for row in (one, two))
+    assert all(float(row['predicted']) == pytest.approx(seen, rel=2e-3) for row in rows)
     runner.write_row(str(table), {'name': 'gpt_6-40000000', 'arch': 'gpt', 'seed': 1, 'tokens': 39829504.0, 'loss': seen,
                                   'flops': model.flops_per_token() * 39829504.0,
                                   **{f'n_{key}': int(one[f'n_{key}']) for key in ('total', 'non_embedding')}}, ['name'])

@@ -22,8 +22,8 @@ def hoffmann(n, d):
     ('hoffmann', TRUTH | {'beta': 0.2}), ('gadre', TRUTH | {'beta': 0.35}), ('coupled', TRUTH | {'gamma': 0.1})])
 def test_the_true_form_over_the_true_count_foretells_what_is_left_out(form, truth):
     rows = heldout.compare(group(lambda n, d: frontier.predict(truth, n - 5e4, d)))
-    assert heldout.choose(rows) == ('compute', form)
-    own = next(row for row in rows if (row['size'], row['form']) == ('compute', form))
+    own = heldout.choose(rows)
+    assert (own['size'], own['form'], own['sizes']) == ('compute', form, 'all')
     assert own['cells'] < 1e-4 and own['largest'] < 2e-3 and own['longest'] < 2e-3
 
 
@@ -54,6 +54,16 @@ def test_the_largest_miss_is_named_and_the_choice_does_not_see_the_corner():
     inner = heldout.smaller(runs)
     assert {run['n_total'] for run in inner} == set(SIZES[:-1]) and max(run['tokens'] for run in inner) == TOKENS[-2]
     assert heldout.smaller(inner[:9]) == inner[:9]
+
+
+def test_a_smallest_size_that_follows_no_law_is_left_out():
+    runs = group(lambda n, d: hoffmann(n, d) * (1.08 if n == SIZES[0] else 1))
+    chosen = heldout.choose(heldout.compare(runs))
+    assert (chosen['size'], chosen['form'], chosen['sizes']) == ('compute', 'hoffmann', 'without the smallest')
+    kept = heldout.used(runs, chosen['sizes'])
+    assert {run['n_total'] for run in kept} == set(SIZES[1:]) and heldout.used(runs, 'all') == runs
+    law = heldout.fit(kept, 'compute', bootstraps=2)
+    assert all(law[key] == pytest.approx(value, rel=2e-2) for key, value in TRUTH.items())
 
 
 def test_isoflop_curves_have_their_minimum_where_the_law_has_it():
