@@ -10,7 +10,7 @@ from scaling.frontier import FORMS, fit_l_nd, predict_left_out
 from scaling.runs import SIZES, choose_l_nd, conditions, size_of
 
 AS_GOOD = 1.1       # a form with fewer free numbers stays unless its misses are above the best's by this factor
-MOST = 48           # sets of runs that are left out in turn: of more cells, several are left out together
+MOST, FOLDS = 60, 20        # more cells than that are not left out one by one, but in so many sets
 
 
 def counts(group):
@@ -43,7 +43,7 @@ def used(group, sizes):
 
 
 def left_out_sets(group):
-    """({label: mask}, cell of each run): the sets of runs that are left out in turn.
+    """({label: mask}, cell and set of each run): the sets of runs that are left out in turn.
 
     These are all of the same size and number of tokens, then those of the 'largest' size, and the 'longest': of the
     most tokens that three sizes have, and of more. The last two only if enough for a law remains.
@@ -51,7 +51,8 @@ def left_out_sets(group):
     sizes, tokens = np.array([size_of(run) for run in group]), np.array([c['tokens'] for c in conditions(group)])
     names = list(dict.fromkeys(zip(sizes, tokens)))
     cell = np.array([names.index(pair) for pair in zip(sizes, tokens)])
-    masks = {fold: cell % MOST == fold for fold in range(min(MOST, len(names)))}
+    fold = cell if len(names) <= MOST else cell % FOLDS
+    masks = {k: fold == k for k in range(fold.max() + 1)}
     d = np.array([run['tokens'] for run in group])
     shared = [d[tokens == words].min() for words in set(tokens) if len(set(sizes[tokens == words])) >= 3]
     edges = {'largest': sizes == sizes.max(), 'longest': d >= max(shared, default=d.max())}
@@ -59,7 +60,7 @@ def left_out_sets(group):
         kept = [(size, words) for size, words, out in zip(sizes, tokens, mask) if not out]
         if kept and min(len(set(values)) for values in zip(*kept)) >= 3 and len(set(kept)) >= 8:
             masks[name] = mask
-    return masks, cell
+    return masks, cell, fold
 
 
 def compare(group):
@@ -77,7 +78,7 @@ def compare(group):
         kept = used(group, sizes)
         if sizes != 'all' and len({size_of(run) for run in kept}) < 4:
             continue
-        masks, cell = left_out_sets(kept)
+        masks, cell, fold = left_out_sets(kept)
         d, loss = (np.array([run[key] for run in kept]) for key in ('tokens', 'loss'))
         larger = np.array([size_of(run) > least for run in kept])
         for which, n in counts(kept).items():
@@ -86,7 +87,7 @@ def compare(group):
                 missed = {label: values[masks[label] & larger] for label, values in zip(masks, miss)}
                 edges = {edge: rms(missed[edge]) if len(missed.get(edge, ())) else None
                          for edge in ('largest', 'longest')}
-                own = miss[cell % MOST, np.arange(len(cell))]       # each run's, of the set that it is left out with
+                own = miss[fold, np.arange(len(fold))]              # each run's, of the set that it is left out with
                 of_cells = np.array([own[cell == k].mean() for k in range(cell.max() + 1)])
                 worst = int(np.abs(of_cells).argmax())
                 both = rms([value for value in edges.values() if value is not None] or of_cells)

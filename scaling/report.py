@@ -126,10 +126,9 @@ def l_nd_parts(arch, law):
             f' but {chosen["sizes"].removeprefix("without ")}' * (chosen['sizes'] != 'all') + '.')
     header = ['N', 'L, sizes', 'runs', *words.values(), 'largest residual']
     return [f'## {spoken(arch)}: L(N, D)', text, table(header, rows),
-            'What each form misses of runs that are left out, over the count of parameters that suits it best:',
-            forms_table([min(rows, key=lambda row: row['misses']) for sizes in ('all', 'without the smallest')
-                         for form in FORMULAS if (rows := [row for row in law['forms'] if row['form'] == form
-                                                           and row['sizes'] == sizes])]),
+            'What each form misses of runs that are left out, over the count and sizes that suit it best:',
+            forms_table([min((row for row in law['forms'] if row['form'] == form), key=lambda row: row['misses'])
+                         for form in FORMULAS]),
             'The best use of a budget, N in ' + spoken(law['budget']['size']) + ':', budgets_table(law)]
 
 
