@@ -83,7 +83,7 @@ def fit_l_nd(rows, bootstraps, seed):
         size = 'compute' if 'compute' in by_size else next(iter(by_size))
         budget = chosen if size == choice['size'] else heldout.fit(kept, size, form, bootstraps, seed)
         law = fits[arch] = next(iter(by_size.values())) | {'forms': heldout.compare(group)}
-        n, d, loss = (budget['data'][key] for key in ('n', 'd', 'loss'))
+        n, d, loss = (by_size[size]['data'][key] for key in ('n', 'd', 'loss'))
         law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget,
                 'isoflops': isoflop.isoflops(n, d, loss, seed=seed) if budget['size'] == 'compute' else []}
         used = budget['data']['flops']

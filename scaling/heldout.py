@@ -21,7 +21,7 @@ def counts(group):
     known = {which: np.array([run[f'n_{which}'] for run in group])
              for which in SIZES if all(f'n_{which}' in run for run in group)}
     if all('flops' in run for run in group):
-        known['compute'] = np.array([run['flops'] / 6 / run['tokens'] for run in group])
+        known['compute'] = np.rint([run['flops'] / 6 / run['tokens'] for run in group])
     return known
 
 

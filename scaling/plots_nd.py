@@ -25,18 +25,24 @@ def draw_laws(result):
             foretold = [one for one in result.get('foretold', []) if one['arch'] == arch]
             draw_law(figure.add_subplot(grid[rows, :2]), law, foretold, f'{spoken(arch)}: loss by compute and size',
                      result['loss_unit'])
-            for i, (key, words) in enumerate((('n', f'N, {spoken(law["chosen"]["size"])}'), ('d', 'D, tokens'))):
+            for i, (key, words) in enumerate((('n', 'N, parameters'), ('d', 'D, tokens'))):
                 draw_residuals(figure.add_subplot(grid[2 * row + i, 2]), law['chosen'], key, words)
     return figure
 
 
 def draw_law(ax, law, foretold, title, unit):
-    """Runs, a colour a size; through each size the chosen law; below them the best that it allows a budget."""
+    """Runs, a colour a size; through each size the chosen law; below them the best that it allows a budget.
+
+    Hollow: a size that the law leaves out.
+    """
     chosen, budget = law['chosen'], law['budget']
-    n, d, flops, loss = (chosen['data'][key] for key in ('n', 'd', 'flops', 'loss'))
+    n, d, flops, loss = (law['by_size'][chosen['size']]['data'][key] for key in ('n', 'd', 'flops', 'loss'))
     colour = shade(n)
     for size in np.unique(n):
         own = n == size
+        if size not in chosen['data']['n']:
+            ax.plot(flops[own], loss[own], 'o', color=colour(size), mfc='white', ms=7, label=f'{short(size)}, left out')
+            continue
         tokens = np.geomspace(d[own].min(), d[own].max(), 60)
         per_token = (flops[own] / d[own]).mean()
         ax.plot(per_token * tokens, frontier.predict(chosen, size, tokens), color=colour(size), lw=1.8,
