@@ -10,6 +10,8 @@ compute-optimal runs.)
 """
 import numpy as np
 
+from scaling.runs import conditions
+
 SHARES = np.linspace(0.2, 0.95, 16)
 FEW = 3             # curves of one architecture, number of tokens and seed: fewer are not compared
 FAR = 0.05          # nats a token, mean departure from the median from which a curve is named
@@ -19,10 +21,9 @@ def collapse(curves, rows):
     """A list of {'name', 'arch', 'n', 'tokens', 'share', 'above', 'off'}: nats a token above the end at shares of the
     training, and their root mean square departure from the median of the runs alike in tokens and seed."""
     groups = {}
-    for run in rows:
+    for run, alike in zip(rows, conditions(rows)):
         if run['name'] in curves and 'tokens' in run:
-            key = run['arch'], round(np.log(run['tokens']) / 0.02), run.get('seed')
-            groups.setdefault(key, []).append(run)
+            groups.setdefault((run['arch'], alike['tokens'], run.get('seed')), []).append(run)
     found = []
     for group in (group for group in groups.values() if len(group) >= FEW):
         above = np.array([above_the_end(curves[run['name']], run) for run in group])

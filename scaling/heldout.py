@@ -57,8 +57,7 @@ def left_out_sets(group):
     shared = [d[tokens == words].min() for words in set(tokens) if len(set(sizes[tokens == words])) >= 3]
     edges = {'largest': sizes == sizes.max(), 'longest': d >= max(shared, default=d.max())}
     for name, mask in edges.items():
-        kept = [(size, words) for size, words, out in zip(sizes, tokens, mask) if not out]
-        if kept and min(len(set(values)) for values in zip(*kept)) >= 3 and len(set(kept)) >= 8:
+        if choose_l_nd([run for run, out in zip(group, mask) if not out]):
             masks[name] = mask
     return masks, cell, fold
 

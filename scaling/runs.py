@@ -153,10 +153,14 @@ def read_foretold(table):
         return []
     with open(path, newline='', encoding='utf-8') as file:
         lines = list(csv.DictReader(file))
-    try:
-        return [line | {key: float(line[key]) for key in ('tokens', 'predicted', 'low', 'high')} for line in lines]
-    except (KeyError, TypeError, ValueError) as e:
-        fail(f'{path}: {e}')
+    for number, line in enumerate(lines, 2):
+        if not line.get('name') or not line.get('law') or line.get('from') not in ('sizes', 'runs'):
+            fail(f'{path}, line {number}: needs a name, a law, and sizes or runs under from')
+        try:
+            line |= {key: float(line[key]) for key in ('predicted', 'low', 'high')}
+        except (KeyError, TypeError, ValueError):
+            fail(f'{path}, line {number}: needs the numbers predicted, low and high')
+    return lines
 
 
 def with_seen(foretold, rows):

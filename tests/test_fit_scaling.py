@@ -200,7 +200,9 @@ def test_training_curves_beside_a_table_are_drawn_and_the_one_that_departs_is_na
     assert text.count('(0.') == 1 and f'{slow} (0.2' in text
 
 
-@pytest.mark.parametrize('name,content', [('points_curves.csv', 'name,tokens,loss\ngpt0,x,1\n'), ('prediction.csv', 'name,tokens\na,1\n')])
+@pytest.mark.parametrize('name,content', [('points_curves.csv', 'name,tokens,loss\ngpt0,x,1\n'), ('prediction.csv', 'name,tokens\na,1\n'),
+                                         ('prediction.csv', 'predicted,low,high\n1,2,3\n'),
+                                         ('prediction.csv', 'name,from,law,predicted,low,high\na,runs,x,y,2,3\n')])
 def test_a_bad_file_beside_a_table_is_one_line(monkeypatch, tmp_path, capsys, name, content):
     (tmp_path / name).write_text(content)
     assert name in refused(monkeypatch, capsys, write_table(tmp_path / 'points.csv', rows_of(5 * SIZES ** -0.16)), f'--out_dir={tmp_path}')
