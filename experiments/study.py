@@ -26,7 +26,7 @@ from train import load_meta
 M = 1_000_000
 STEP = 8 * 256                                                                  # tokens, of every config
 SIZES = ('gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
-LONGEST = {'gpt_7': 40 * M, 'gpt_4': 40 * M, 'gpt_1': 40 * M}                   # of a size's trunk; others 20M tokens
+LONGEST = dict.fromkeys(('gpt_7', 'gpt_6', 'gpt_5', 'gpt_4', 'gpt_1'), 40 * M)  # of a size's trunk; others 20M tokens
 TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                # cool-downs end after so many
 FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 200 steps of warm-up are a third
 COOLDOWN = 0.2                                                                  # share of a run's tokens
