@@ -213,6 +213,9 @@ def element(pieces, i, heads, beam, hide_rest, voice, staff):
 
 # ---- Reading
 
+ROADMAP = ('repeat', 'ending', 'segno', 'coda', 'words')        # elements that may say what is played again
+
+
 def read_musicxml(data):
     """(Music, report) of the bytes of a MusicXML file (.musicxml, .xml or .mxl): through music21, which plays repeats
     out and transposes, and MIDI; then the pickup, which MIDI has not. Raises MidiError(reason)."""
@@ -229,10 +232,13 @@ def read_musicxml(data):
                 instrument.partName = name      # becomes the name of the track
         first = score.parts[0].getElementsByClass(music21.stream.Measure)[0]
         pickup = int(Fraction(first.duration.quarterLength) * UNITS)
-        score = score.toSoundingPitch().expandRepeats()
+        score.toSoundingPitch(inPlace=True)
+        if any(root.find(f'.//{mark}') is not None for mark in ROADMAP):
+            score = score.expandRepeats()
         for part in score.parts:
             join_ties(part)
-        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(score).writestr())
+        flat = music21.stream.Score([part.flatten() for part in score.parts])   # without measures it copies only once
+        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(flat).writestr())
         numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
     except Exception as e:                      # music21 raises anything
         raise MidiError('music21 cannot read it') from e
