@@ -202,13 +202,20 @@ def test_a_pickup_is_read_also_from_a_zipped_file():
     assert encode(read_musicxml(data)[0]) == encode(read_musicxml(zipped.getvalue())[0]) == PICKUP
 
 
-def test_repeats_of_others_are_played_out_and_transposing_instruments_sound():
+WORDS = '<direction><direction-type><words>{}</words></direction-type></direction>'
+
+
+@pytest.mark.parametrize('after_c, after_d, heard', [
+    ('', '<barline location="right"><repeat direction="backward"/></barline>', [70, 72, 70, 72]),
+    (WORDS.format('Fine'), WORDS.format('D.C. al Fine'), [70, 72, 70]),
+    ('', WORDS.format('dolce'), [70, 72])])
+def test_repeats_of_others_are_played_out_and_transposing_instruments_sound(after_c, after_d, heard):
     measure = '<measure number="{}">{}<note><pitch><step>{}</step><octave>5</octave></pitch><duration>4</duration><type>whole</type></note>{}</measure>'
     first = ('<attributes><divisions>1</divisions><key><fifths>0</fifths></key><time><beats>4</beats><beat-type>4</beat-type></time><clef><sign>G</sign><line>2</line></clef>'
              '<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose></attributes>')
     xml = ('<score-partwise version="4.0"><part-list><score-part id="P1"><part-name>Clarinet</part-name></score-part></part-list><part id="P1">' +
-           measure.format(1, first, 'C', '') + measure.format(2, '', 'D', '<barline location="right"><repeat direction="backward"/></barline>') + '</part></score-partwise>')
-    assert read_musicxml(xml.encode())[0].notes[:, 2].tolist() == [70, 72, 70, 72]
+           measure.format(1, first, 'C', after_c) + measure.format(2, '', 'D', after_d) + '</part></score-partwise>')
+    assert read_musicxml(xml.encode())[0].notes[:, 2].tolist() == heard
 
 
 @pytest.mark.parametrize('data', [b'', b'rubbish', b'<score-partwise/>', b'PK\x03\x04 and no zip', b'<?xml version="1.0"?><html/>'])
