@@ -51,13 +51,14 @@ def draw_law(ax, law, foretold, title, unit):
     best = frontier.compute_optimal(budget, np.geomspace(flops.min(), 10 * flops.max(), 60), budget['flops_per_n_d'])
     ax.plot([row['flops'] for row in best], [row['loss'] for row in best], '--', color='#444444', lw=1.6,
             label='best use of compute')
-    for i, one in enumerate(foretold):
-        ax.errorbar(one['flops'] * 1.06 ** (i + 1), one['predicted'],
+    drawn = {(one['name'], one['from']): one for one in reversed(foretold)}     # by the form chosen, which comes first
+    for i, one in enumerate(drawn.values()):
+        ax.errorbar(one['flops'] * (1.04 if one['from'] == 'runs' else 0.96), one['predicted'],
                     [[one['predicted'] - one['low']], [one['high'] - one['predicted']]], color='#D55E00', marker='x',
-                    ms=9, mew=2.2, capsize=4, lw=1.6, zorder=4,
+                    ms=8, mew=2, capsize=3, lw=1.4, zorder=4,
                     label='foretold before it was trained' if not i else None)
     log_axis(ax.xaxis, *span([*flops, 4 * flops.max()], 0.03), '{:.0e}'.format)
-    log_axis(ax.yaxis, *span([*loss, best[-1]['loss']], 0.04))
+    log_axis(ax.yaxis, *span([*loss, 1.1 * loss.max(), best[-1]['loss']], 0.04))        # the legend is on top
     ax.set(xlabel='training compute C, FLOPs', ylabel=f'loss, {unit}', title=title)
     ax.legend(loc='upper right', title=f'N, {spoken(chosen["size"])}', ncols=2, columnspacing=1, labelspacing=0.3)
 
