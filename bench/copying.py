@@ -19,6 +19,7 @@ import torch
 import sample
 from configurator import configure, fail
 from plumbing.files import atomic_write
+from train import load_meta, load_split
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402 (after the choice of backend)
@@ -55,9 +56,14 @@ def main():
     rows = []
     for path in s.paths:
         model, _, checkpoint = sample.load(path, 'cpu')
-        ids = np.fromfile(os.path.join(s.data_dir or checkpoint['config']['train']['data_dir'], 'val.bin'), np.uint16)
-        length = model.config.block_size + 1
+        data_dir = s.data_dir or checkpoint['config']['train']['data_dir']
+        meta = load_meta(data_dir)
+        if meta['tokenizer'] != checkpoint['meta']['tokenizer']:
+            fail(f'{path} was trained with another tokenizer than {data_dir} has')
+        ids, length = load_split(data_dir, 'val', meta['vocab_size']), model.config.block_size + 1
         n = len(ids) - length
+        if s.windows < 1 or n < 1:
+            fail(f'{data_dir}/val.bin holds no window of {length} tokens' if n < 1 else '--windows must be at least 1')
         starts = np.random.default_rng(s.seed).choice(n, min(s.windows, n), replace=False)
         windows = ids[starts[:, None] + np.arange(length)].astype(np.int64)
         with torch.no_grad():
@@ -79,7 +85,7 @@ def main():
         axes.set_xticks(range(1, len(LENGTHS)), names[1:])
         axes.set(xlabel='tokens before it that stood in the window with it', ylabel='loss of a token, nats')
         axes.legend(frameon=False)
-        with atomic_write(s.to, 'wb') as f:
+        with atomic_write(s.to) as f:
             figure.savefig(f, format='png', dpi=120)
 
 
