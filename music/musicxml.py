@@ -8,6 +8,7 @@ percussion clef, each with the instrument whose MIDI pitch it is; where one is t
 the grid can be written. Octaves stand where they are, down to MIDI pitch 0 in octave -1, with as many ledger lines as
 that takes.
 """
+import gc
 import io
 import re
 import zipfile
@@ -221,6 +222,8 @@ def read_musicxml(data):
     out and transposes, and MIDI; then the pickup, which MIDI has not. Raises MidiError(reason)."""
     import music21  # slow to import, and few need it
     import symusic
+    collecting = gc.isenabled()
+    gc.disable()                                # a search for cycles in its objects takes a fifth of the time
     try:
         root = ElementTree.fromstring(unpacked(data))
         kits = pitch_drums(root)
@@ -237,11 +240,15 @@ def read_musicxml(data):
             score = score.expandRepeats()
         for part in score.parts:
             join_ties(part)
-        flat = music21.stream.Score([part.flatten() for part in score.parts])   # without measures it copies only once
+        flat = music21.stream.Score([part.flatten() for part in score.parts])
+        flat.coreCopyAsDerivation = lambda *_, **__: flat       # music21 copies what it plays: this one needs no copy
         midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(flat).writestr())
         numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
     except Exception as e:                      # music21 raises anything
         raise MidiError('music21 cannot read it') from e
+    finally:
+        if collecting:
+            gc.enable()
     voices = {}
     for track in midi.tracks:
         if track.is_drum and track.name in kits:
