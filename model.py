@@ -7,7 +7,7 @@
     logits_B1V, _ = model(idx_BT, cache=cache)          # appends idx to the cache (T may be 1): what comes next
 
 Pre-LN blocks, learned positions, GELU, an untied head with bias; qkv without bias, all else with: the shape of the
-original study, so that parameter counts are the same. Three fields of the config bring attention up to date.
+original study, so that parameter counts are the same. Four fields of the config bring the blocks up to date.
 
 Letters in names are axes: B batch, T time, C width (n_embd), H heads, D = C / H, V vocabulary, S cache positions,
 N = B * T.
@@ -31,6 +31,7 @@ class GPTConfig:
     positions: str = 'learned'  # learned | rotary
     key_offset: bool = False    # half of each key is that of the token before
     qk_norm: bool = False       # queries and keys of unit mean square, and one learned gain a layer
+    conv_taps: int = 0          # tokens of a causal convolution before attention and before the MLP, channel by channel
 
 
 class Attention(nn.Module):
@@ -39,6 +40,8 @@ class Attention(nn.Module):
         C, H, half = config.n_embd, config.n_head, config.n_embd // config.n_head // 2
         if C % H:
             raise ValueError(f'n_embd {C} is no multiple of n_head {H}')
+        if config.conv_taps < 0:
+            raise ValueError(f'conv_taps must be at least 0, not {config.conv_taps}')
         if config.positions not in ('learned', 'rotary'):
             raise ValueError(f"positions {config.positions!r} is neither 'learned' nor 'rotary'")
         if C // H % 2 and (config.positions == 'rotary' or config.key_offset):
@@ -58,7 +61,7 @@ class Attention(nn.Module):
             attend = attention_in_blocks if torch.compiler.is_compiling() and x_BTC.is_cpu else flash_attention
             y_BHTD = attend(*(x.transpose(1, 2) for x in (q, k, v)), self.dropout if self.training else 0.0)
         else:
-            kv, rows_B1, positions_BT, mask_B1TS = layer_cache      # kv: (B, 2 or 3, H, block_size, D)
+            kv, _, rows_B1, positions_BT, mask_B1TS = layer_cache   # kv: (B, 2 or 3, H, block_size, D)
             before = None
             if self.key_offset:             # the next token asks for the key as it was made: it has a place of its own
                 first_B1 = positions_BT[:, :1]
@@ -123,10 +126,28 @@ class Block(nn.Module):
         self.fc = nn.Linear(config.n_embd, 4 * config.n_embd)
         self.proj = nn.Linear(4 * config.n_embd, config.n_embd)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.conv_2KC = nn.Parameter(torch.zeros(2, config.conv_taps, config.n_embd)) if config.conv_taps else None
 
     def forward(self, x_BTC, layer_cache=None):
-        x_BTC = x_BTC + self.dropout(self.attn(self.ln_1(x_BTC), layer_cache))
-        return x_BTC + self.dropout(self.proj(F.gelu(self.fc(self.ln_2(x_BTC)))))
+        x_BTC = x_BTC + self.dropout(self.attn(self.convolved(self.ln_1(x_BTC), 0, layer_cache), layer_cache))
+        return x_BTC + self.dropout(self.proj(F.gelu(self.fc(self.convolved(self.ln_2(x_BTC), 1, layer_cache)))))
+
+    def convolved(self, x_BTC, i, layer_cache):
+        """Each channel, plus a weighted sum of its values at the last tokens, this one's included (canon layers,
+        Allen-Zhu 2025, arXiv 2512.17351): heads then compare passages, not tokens, and the MLP sees them."""
+        if self.conv_2KC is None:
+            return x_BTC
+        if layer_cache is not None:
+            _, seen, rows_B1, positions_BT, _ = layer_cache         # seen: (B, 2, block_size, C), what came in before
+            seen[rows_B1, i, positions_BT] = x_BTC.to(seen.dtype)
+        out_BTC = x_BTC
+        for k, weight_C in enumerate(self.conv_2KC[i]):
+            if layer_cache is None:
+                before_BTC = F.pad(x_BTC, (0, 0, k, 0))[:, :x_BTC.shape[1]]
+            else:
+                before_BTC = seen[rows_B1, i, positions_BT - k] * (positions_BT >= k)[..., None]
+            out_BTC = out_BTC + weight_C * before_BTC
+        return out_BTC
 
 
 class GPT(nn.Module):
@@ -143,7 +164,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, kind='width'):
-        """Draw all weights from torch's generator. Biases are 0 and LayerNorms the identity in both kinds.
+        """Draw all weights from torch's generator. Biases are 0, LayerNorms and convolutions the identity.
 
         'gpt2': every matrix N(0, 0.02), the two projections back to the residual stream N(0, 0.02 / sqrt(2 n_layer)).
         'width': hidden matrices N(0, 1 / sqrt(fan_in)), so that a layer keeps the scale of its input at any width (0.02
@@ -152,8 +173,8 @@ class GPT(nn.Module):
         N(0, 1 / fan_in): first logits near 0.
         """
         for name, p in self.named_parameters():
-            if p.ndim < 2:
-                nn.init.constant_(p, 0.0 if name.endswith('bias') else 1.0)
+            if p.ndim < 2 or 'conv' in name:
+                nn.init.constant_(p, 0.0 if name.endswith(('bias', 'conv_2KC')) else 1.0)
                 continue
             std = 0.02
             if kind == 'width':
@@ -181,7 +202,7 @@ class GPT(nn.Module):
         rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
         x_BTC = self.embed(idx_BT, positions_BT)
         for i, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC, (cache['kv'][i], rows_B1, positions_BT, mask_B1TS))
+            x_BTC = block(x_BTC, (cache['kv'][i], cache['seen'][i], rows_B1, positions_BT, mask_B1TS))
         cache['pos'] += T
         return self.head(self.ln_f(x_BTC[:, -1:])), None
 
@@ -191,31 +212,33 @@ class GPT(nn.Module):
     def init_cache(self, batch):
         """Empty cache: `kv` (n_layer, B, 2, H, block_size, D), keys and values, and `pos` (B,), the tokens of each row.
 
-        With key_offset, `kv` has a third entry, the keys before they are shifted. A row is cut back to its first n
-        tokens by `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
+        With key_offset, `kv` has a third entry, the keys before they are shifted. `seen` (n_layer, B, 2 or 0,
+        block_size, C): what the convolutions were given. A row is cut back to its first n tokens by
+        `cache['pos'][row] = n`: what lies behind is hidden, then overwritten.
         """
         c, like = self.config, self.wte.weight
         return {'kv': like.new_zeros(c.n_layer, batch, 2 + c.key_offset, c.n_head, c.block_size, c.n_embd // c.n_head),
+                'seen': like.new_zeros(c.n_layer, batch, 2 if c.conv_taps else 0, c.block_size, c.n_embd),
                 'pos': torch.zeros(batch, dtype=torch.long, device=like.device)}
 
     def num_params(self):
         """{'total', 'embedding', 'position', 'head', 'non_embedding'}; the last four sum to the first."""
         c = self.config
-        blocks = c.n_layer * (12 * c.n_embd ** 2 + 10 * c.n_embd + c.qk_norm)
+        blocks = c.n_layer * (12 * c.n_embd ** 2 + (10 + 2 * c.conv_taps) * c.n_embd + c.qk_norm)
         groups = {'embedding': c.vocab_size * c.n_embd,
                   'position': c.block_size * c.n_embd if c.positions == 'learned' else 0,
                   'head': c.vocab_size * (c.n_embd + 1), 'non_embedding': blocks + 2 * c.n_embd}
         return checked_sum(self, groups)
 
     def flops_per_token(self):
-        """Training FLOPs a token: 6 for each weight of a matrix product (2 forward, 4 backward), and attention's two.
+        """Training FLOPs a token: 6 for each weight of a product (2 forward, 4 backward), and attention's two products.
 
         Causality needs half of attention's: 6 * n_layer * block_size * n_embd (Kaplan et al. 2020, table 1; PaLM,
         appendix B).
         """
         c = self.config
-        matmul = c.n_layer * 12 * c.n_embd ** 2 + c.vocab_size * c.n_embd
-        return 6 * matmul + 6 * c.n_layer * c.block_size * c.n_embd
+        weights = c.n_layer * (12 * c.n_embd + 2 * c.conv_taps) * c.n_embd + c.vocab_size * c.n_embd
+        return 6 * weights + 6 * c.n_layer * c.block_size * c.n_embd
 
 
 def checked_sum(model, groups):

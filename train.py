@@ -51,9 +51,10 @@ class Settings:
     hidden_size: int = 256                  # lstm
     block_size: int = 256                   # context, tokens
     dropout: float = 0.0
-    positions: str = 'learned'              # gpt: learned | rotary; this and the next two: see config/modern.py
+    positions: str = 'learned'              # gpt: learned | rotary; this and the next three: see config/modern.py
     key_offset: bool = False                # gpt
     qk_norm: bool = False                   # gpt
+    conv_taps: int = 0                      # gpt: 4 are usual
     init: str = 'width'                     # width | gpt2, see init_weights in model.py and lstm.py
     # budget
     max_tokens: int = 100_000_000           # training tokens, at most `epochs` passes over the data

@@ -113,7 +113,7 @@ def kill(process):
 
 def resume(folder):
     print(f"{'arch':<6}{'attention':<11}{'micro-batches':>14}{'compiled':>10}{'killed at':>11}{'of':>5}   differences")
-    modern = ('--positions=rotary', '--key_offset=True', '--qk_norm=True')
+    modern = ('--positions=rotary', '--key_offset=True', '--qk_norm=True', '--conv_taps=4')
     for (arch, attention, more), n_micro, compiled in product(
             (('gpt', 'plain', ()), ('gpt', 'modern', modern), ('lstm', '', ())), (1, 2), (False, True)):
         options = (f'--arch={arch}', *more, f'--micro_batch_size={8 // n_micro}',

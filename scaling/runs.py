@@ -19,7 +19,7 @@ NUMBERS = (*POSITIVE, 'loss_se', 'seconds', 'recalled_share', 'recalled_loss', '
 # What all runs of one law must share and, if they are GPTs, the kind of attention (the original's where it is unknown).
 ALIKE = ('tokens', 'epochs', 'batch_size', 'block_size', 'optimizer', 'beta2', 'schedule', 'decayed', 'weight_decay',
          'init', 'tokenizer', 'val_set', 'group')
-ATTENTION = {'positions': 'learned', 'key_offset': False, 'qk_norm': False}
+ATTENTION = {'positions': 'learned', 'key_offset': False, 'qk_norm': False, 'conv_taps': 0}
 
 
 def read_table(path):
@@ -203,8 +203,9 @@ def conditions(rows, ignore=()):
         alike.append({key: str(words[run[key]] if key == 'tokens' else run[key])
                       for key in ALIKE if key in run and key not in ignore})
         if run['arch'] == 'gpt':
-            kind = {key: str(run.get(key, usual)) for key, usual in ATTENTION.items()}
-            alike[-1]['attention'] = ' + '.join([kind['positions'], *(key for key in kind if kind[key] == 'True')])
+            kind = [(key, str(run.get(key, usual))) for key, usual in ATTENTION.items()]
+            parts = [key if value == 'True' else f'{key} {value}' for key, value in kind if value not in ('False', '0')]
+            alike[-1]['attention'] = ' + '.join(parts).removeprefix('positions ')
     return alike
 
 

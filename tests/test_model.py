@@ -19,8 +19,8 @@ ORIGINAL = {        # total and non-embedding parameters of the original study, 
     'rnn_small': (21_824_392, 12_859_392), 'rnn_medium': (53_138_312, 37_773_312), 'rnn_large': (72_024_968, 56_659_968)}
 
 
-ATTENTION = [dict(zip(('positions', 'key_offset', 'qk_norm'), values))
-             for values in itertools.product(('learned', 'rotary'), (False, True), (False, True))]
+ATTENTION = [dict(zip(('positions', 'key_offset', 'qk_norm', 'conv_taps'), values))
+             for values in itertools.product(('learned', 'rotary'), (False, True), (False, True), (0, 4))]
 KINDS = [('lstm', {}), *(('gpt', attention) for attention in ATTENTION)]      # every architecture, and every kind of attention
 
 
@@ -58,7 +58,7 @@ def test_parameters_are_counted_in_every_kind(arch, attention):
     if arch == 'gpt':
         assert counts['position'] == (16 * 16 if attention['positions'] == 'learned' else 0)
         plain = small('gpt').num_params()['non_embedding']
-        assert counts['non_embedding'] == plain + 2 * attention['qk_norm']       # a gain a layer
+        assert counts['non_embedding'] == plain + 2 * attention['qk_norm'] + 2 * 2 * 16 * attention['conv_taps']
 
 
 @pytest.mark.parametrize('arch,attention', KINDS)
@@ -94,9 +94,9 @@ def test_rotary_attention_knows_only_the_distance():
 
 
 @pytest.mark.parametrize('changes', [{'positions': 'sine'}, {'n_embd': 6, 'n_head': 2, 'key_offset': True},
-                                     {'n_embd': 6, 'n_head': 2, 'positions': 'rotary'}])
+                                     {'n_embd': 6, 'n_head': 2, 'positions': 'rotary'}, {'conv_taps': -1}])
 def test_attention_that_cannot_be_is_refused(changes):
-    with pytest.raises(ValueError, match='positions'):
+    with pytest.raises(ValueError, match='positions|conv_taps'):
         small('gpt', **changes)
 
 

@@ -44,6 +44,7 @@ def write_data(folder, sizes=(TOKENS, 250, 77), top=VOCAB):
 
 TINY = ['--block_size=16', '--n_layer=2', '--n_head=2', '--n_embd=16', '--hidden_size=16', '--batch_size=4', '--log_interval=1',
         '--learning_rate=3e-3', '--device=cpu', '--dtype=fp32', '--compile=False', '--max_tokens=640']     # 10 steps
+MODERN = ('--positions=rotary', '--key_offset=True', '--qk_norm=True', '--conv_taps=4')
 
 
 def run(monkeypatch, data, out, *options):
@@ -116,7 +117,7 @@ def torchrun(data, out, options, *torchrun_options):
 
 
 def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
-    options = ('--batch_size=8', '--micro_batch_size=2', '--max_tokens=2560', '--epochs=3', '--grad_clip=0.5')       # 20 steps
+    options = (*MODERN, '--batch_size=8', '--micro_batch_size=2', '--max_tokens=2560', '--epochs=3', '--grad_clip=0.5')       # 20 steps
     ranks = torchrun(data, tmp_path / 'two', options, '--nproc_per_node=2', f'--master_port={random.randrange(20000, 60000)}')
     one = run(monkeypatch, data, tmp_path / 'one', *options)
     assert ranks.wait(timeout=300) == 0, ranks.stderr.read()
@@ -268,7 +269,7 @@ def test_embeddings_and_head_have_rates_of_their_own_and_all_matrices_decay_alik
 
 def test_an_fp16_overflow_is_skipped_and_halves_the_scale():
     torch.manual_seed(0)
-    model = GPT(GPTConfig(16, 8, 1, 2, 24))
+    model = GPT(GPTConfig(16, 8, 1, 2, 24, positions='rotary', key_offset=True, qk_norm=True, conv_taps=4))
     s = types.SimpleNamespace(weight_decay=0.1, learning_rate=1e-2, embedding_lr=None, head_lr=None, beta1=0.9, beta2=0.95)
     optimizer = make_optimizer(model, s)
     scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 import test_train
 import torch
-from test_train import assert_same_run, load, run
+from test_train import MODERN, assert_same_run, load, run
 
 import train
 from training import checkpoint as checkpoint_module
@@ -24,10 +24,10 @@ data = test_train.data          # a fixture
 
 RESUMED = [('--arch=gpt',), ('--arch=gpt', '--dropout=0.2', '--micro_batch_size=2'),
            ('--arch=lstm', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
-           ('--arch=gpt', '--dtype=fp16'), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
+           ('--arch=gpt', '--dtype=fp16', *MODERN), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
-COMPILED = [('--arch=gpt', '--compile=True', '--dropout=0.2', '--micro_batch_size=2'),
+COMPILED = [('--arch=gpt', '--compile=True', '--dropout=0.2', '--micro_batch_size=2', *MODERN),
             ('--arch=lstm', '--compile=True', '--dropout=0.2')]
 needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
 
