@@ -5,6 +5,8 @@
     OMP_NUM_THREADS=1 python -m experiments.study --list | xargs -P 8 -d '\\n' -n 1 sh -c         # or eight at a time;
     python -m experiments.study --list                                  # then this reads them into the table
     python fit_scaling.py --table=out/study.csv
+    python -m experiments.study --part=ablations --family=quick --data_dir=data/bundled --out_dir=out/tunes \\
+        --ablations=out/ablations_tunes.csv                             # the same ablations on the tune books
 
 --list puts what is finished in out_dir, also what another machine has trained, into the table, and prints what is
 missing as shell commands, one job a line, for any scheduler. Training curves lie beside the table, in _curves.csv.
@@ -32,7 +34,7 @@ FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 
 COOLDOWN = 0.2                                                                  # share of a run's tokens
 WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
 SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_2': (2,)}       # beside seed 1, 10M
-ABLATION_TOKENS, ABLATION_SEEDS = 5 * M, (1, 2)
+ABLATION_TOKENS, ABLATION_SEEDS = {'study': 5 * M, 'quick': 1_300_000}, (1, 2)
 BASE = 'as it is'
 ABLATIONS = {       # what differs from BASE -> (size, options of train.py); behind it that of prepare.py
     BASE: ('gpt_3', ''),
@@ -40,6 +42,8 @@ ABLATIONS = {       # what differs from BASE -> (size, options of train.py); beh
     'learned positions': ('gpt_3', '--positions=learned'),
     'no key offset': ('gpt_3', '--key_offset=False'),
     'no norm of queries and keys': ('gpt_3', '--qk_norm=False'),
+    'convolutions': ('gpt_3', '--conv_taps=4'),
+    'convolutions for key offset': ('gpt_3', '--conv_taps=4 --key_offset=False'),
     'context 512': ('gpt_3', '--block_size=512 --batch_size=4'),
     'context 1,024': ('gpt_3', '--block_size=1024 --batch_size=2'),
     'characters': ('gpt_3', '--data_dir={data_dir}-char'),                     # --tokenizer=char
@@ -52,6 +56,7 @@ class Settings:
     data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # a folder a run
     part: str | None = None                 # law | seeds | ablations; None: all
+    family: str = 'study'                   # of configs; quick: those of the tune books, ablations alone
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
     list: bool = False                      # print commands, train nothing; what is finished goes into the tables
@@ -66,7 +71,7 @@ class Run:
 
 
 def run(s, size, what, group, *options):
-    config = os.path.join(ROOT, 'config', f'study_{size}.py')
+    config = os.path.join(ROOT, 'config', f'{s.family}_{size}.py')
     options = [config, f'--data_dir={s.data_dir}', '--compile=True', '--log_interval=20', *options]
     return Run(f'{size}-{what}', group, os.path.join(s.out_dir, f'{size}-{what}'), options)
 
@@ -103,7 +108,8 @@ def ablations(s):
             print(f'{name}: left out, there are no data in {data_dir}', file=sys.stderr)
             continue
         same = data_dir == s.data_dir
-        tokens = ABLATION_TOKENS if same else int(ABLATION_TOKENS * tokens_a_note(data_dir) / tokens_a_note(s.data_dir))
+        tokens = ABLATION_TOKENS[s.family]
+        tokens = tokens if same else int(tokens * tokens_a_note(data_dir) / tokens_a_note(s.data_dir))
         for seed in ABLATION_SEEDS:
             what = f'{name.replace(" ", "_").replace(",", "")}-seed{seed}'
             yield [run(s, size, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
@@ -148,6 +154,8 @@ def main():
     s = configure(Settings)
     if s.part not in (None, *PARTS):
         fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
+    if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part != 'ablations':
+        fail(f"'family' must be study, or quick with --part=ablations, not {s.family!r}")
     known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
     missing = [job for part, jobs in PARTS.items() if s.part in (None, part) for job in jobs(s)
                if any(run.name not in known for run in job)]

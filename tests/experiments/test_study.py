@@ -88,7 +88,7 @@ def test_a_text_of_another_length_gets_as_many_notes(studied, tmp_path):
     (tmp_path / 'data-char' / 'meta.json').write_text('')
     run('--part=ablations', f'--data_dir={tmp_path}/data')
     tokens = {name: int(o['max_tokens']) for name, o in calls}
-    assert tokens['gpt_3-characters-seed1'] == 6 * tokens['gpt_3-as_it_is-seed1'] == 6 * study.ABLATION_TOKENS
+    assert tokens['gpt_3-characters-seed1'] == 6 * tokens['gpt_3-as_it_is-seed1'] == 6 * study.ABLATION_TOKENS['study']
 
 
 def test_every_size_of_the_plan_has_its_config():
