@@ -1,4 +1,4 @@
-# the model that writes the tunes of `make`, wider than the quick family, three epochs: GPT, 926,723 non-embedding
+# the model that writes the tunes of `make`, wider than the quick family, three epochs: GPT, 930,563 non-embedding
 # parameters
 arch = 'gpt'
 n_layer = 3
@@ -7,6 +7,7 @@ n_embd = 160
 positions = 'rotary'           # as config/modern.py
 key_offset = True
 qk_norm = True
+conv_taps = 4
 batch_size = 8
 epochs = 3
 beta2 = 0.99

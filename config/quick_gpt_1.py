@@ -1,4 +1,4 @@
-# quick family of `make`: GPT, 37,891 non-embedding parameters
+# quick family of `make`: GPT, 38,659 non-embedding parameters
 arch = 'gpt'
 n_layer = 3
 n_head = 1                     # of 32 channels
@@ -6,6 +6,7 @@ n_embd = 32
 positions = 'rotary'           # as config/modern.py
 key_offset = True
 qk_norm = True
+conv_taps = 4
 batch_size = 8                 # 2,048 tokens a step
 max_tokens = 1_300_000         # two thirds of the bundled corpus, once
 beta2 = 0.99

@@ -34,21 +34,24 @@ FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 
 COOLDOWN = 0.2                                                                  # share of a run's tokens
 WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
 SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_2': (2,)}       # beside seed 1, 10M
-ABLATION_TOKENS, ABLATION_SEEDS = {'study': 5 * M, 'quick': 1_300_000}, (1, 2)
+ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
+ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
-ABLATIONS = {       # what differs from BASE -> (size, options of train.py); behind it that of prepare.py
-    BASE: ('gpt_3', ''),
-    'original attention': ('gpt_3', '--positions=learned --key_offset=False --qk_norm=False'),
-    'learned positions': ('gpt_3', '--positions=learned'),
-    'no key offset': ('gpt_3', '--key_offset=False'),
-    'no norm of queries and keys': ('gpt_3', '--qk_norm=False'),
-    'convolutions': ('gpt_3', '--conv_taps=4'),
-    'convolutions for key offset': ('gpt_3', '--conv_taps=4 --key_offset=False'),
-    'context 512': ('gpt_3', '--block_size=512 --batch_size=4'),
-    'context 1,024': ('gpt_3', '--block_size=1024 --batch_size=2'),
-    'characters': ('gpt_3', '--data_dir={data_dir}-char'),                     # --tokenizer=char
-    'midi2abc': ('gpt_3', '--data_dir={data_dir}-midi2abc'),                   # --converter=midi2abc
-    'near-duplicates kept': ('gpt_3', '--data_dir={data_dir}-copies')}         # --near_duplicates=False
+ORIGINAL = '--positions=learned --key_offset=False --qk_norm=False'
+PARTS_OF_ATTENTION = {'learned positions': '--positions=learned', 'no key offset': '--key_offset=False',
+                      'no norm of queries and keys': '--qk_norm=False'}
+ABLATIONS = {       # by family of configs: what differs from BASE -> options of train.py; behind it that of prepare.py
+    'study': {BASE: '', 'original attention': ORIGINAL, **PARTS_OF_ATTENTION,
+              'convolutions': '--conv_taps=4',
+              'convolutions for key offset': '--conv_taps=4 --key_offset=False',
+              'context 512': '--block_size=512 --batch_size=4',
+              'context 1,024': '--block_size=1024 --batch_size=2',
+              'characters': '--data_dir={data_dir}-char',                       # --tokenizer=char
+              'midi2abc': '--data_dir={data_dir}-midi2abc',                     # --converter=midi2abc
+              'near-duplicates kept': '--data_dir={data_dir}-copies'},          # --near_duplicates=False
+    'quick': {BASE: '', 'original attention': f'{ORIGINAL} --conv_taps=0', **PARTS_OF_ATTENTION,
+              'no convolutions': '--conv_taps=0',
+              'neither key offset nor convolutions': '--conv_taps=0 --key_offset=False'}}
 
 
 @dataclass
@@ -101,7 +104,7 @@ def ablations(s):
         train = load_meta(data_dir)['splits']['train']
         return train['tokens'] / train['notes']
 
-    for name, (size, options) in ABLATIONS.items():
+    for name, options in ABLATIONS[s.family].items():
         options = options.format(data_dir=s.data_dir).split()
         data_dir = next((o.split('=')[1] for o in options if o.startswith('--data_dir=')), s.data_dir)
         if data_dir != s.data_dir and not os.path.exists(os.path.join(data_dir, 'meta.json')):
@@ -112,12 +115,12 @@ def ablations(s):
         tokens = tokens if same else int(tokens * tokens_a_note(data_dir) / tokens_a_note(s.data_dir))
         for seed in ABLATION_SEEDS:
             what = f'{name.replace(" ", "_").replace(",", "")}-seed{seed}'
-            yield [run(s, size, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
+            yield [run(s, ABLATED, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
 
 
 def keep(s, run, row, curve):
     """Put what a run has come to into its tables."""
-    table = s.ablations if run.group in ABLATIONS else s.table
+    table = s.table if run.group in ('law', 'short') else s.ablations
     write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
     write_rows(curves_path(table), curve, key=['name', 'tokens'])
 
@@ -154,7 +157,7 @@ def main():
     s = configure(Settings)
     if s.part not in (None, *PARTS):
         fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
-    if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part != 'ablations':
+    if s.family not in ABLATIONS or s.family != 'study' and s.part != 'ablations':
         fail(f"'family' must be study, or quick with --part=ablations, not {s.family!r}")
     known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
     missing = [job for part, jobs in PARTS.items() if s.part in (None, part) for job in jobs(s)
