@@ -18,13 +18,13 @@ MAKEFLAGS += -j$(CORES)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-all: samples/index.html
+all: out/scaling/scaling.json samples/index.html
 	@echo "look at out/scaling/scaling.png and out/scaling/report.md, listen to samples/index.html"
 
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(DATA): | $(READY)
@@ -45,7 +45,7 @@ out/%/done: out/.config/%.py $(DATA) | $(READY)
 out/scaling/scaling.json: $(RUNS)
 	$(PY) fit_scaling.py $(RUNS:done=ckpt.pt)
 
-samples/index.html: out/scaling/scaling.json
+samples/index.html: $(RUNS)
 	$(PY) sample.py --out_midi
 
 test: $(READY)

@@ -1,4 +1,4 @@
-# the model that writes the tunes of `make`, wider than the quick family, three epochs: GPT, 930,563 non-embedding
+# the model that writes the tunes of `make`, wider than the quick family, 2.7 epochs: GPT, 930,563 non-embedding
 # parameters
 arch = 'gpt'
 n_layer = 3
@@ -10,5 +10,6 @@ qk_norm = True
 conv_taps = 4
 batch_size = 8
 epochs = 3
+max_tokens = 5_500_000         # the time that `make` has
 beta2 = 0.99
 learning_rate = 0.0065         # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv
