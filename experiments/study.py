@@ -37,21 +37,19 @@ SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_
 ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
-ORIGINAL = '--positions=learned --key_offset=False --qk_norm=False'
-PARTS_OF_ATTENTION = {'learned positions': '--positions=learned', 'no key offset': '--key_offset=False',
-                      'no norm of queries and keys': '--qk_norm=False'}
-ABLATIONS = {       # by family of configs: what differs from BASE -> options of train.py; behind it that of prepare.py
-    'study': {BASE: '', 'original attention': ORIGINAL, **PARTS_OF_ATTENTION,
-              'convolutions': '--conv_taps=4',
-              'convolutions for key offset': '--conv_taps=4 --key_offset=False',
-              'context 512': '--block_size=512 --batch_size=4',
-              'context 1,024': '--block_size=1024 --batch_size=2',
-              'characters': '--data_dir={data_dir}-char',                       # --tokenizer=char
-              'midi2abc': '--data_dir={data_dir}-midi2abc',                     # --converter=midi2abc
-              'near-duplicates kept': '--data_dir={data_dir}-copies'},          # --near_duplicates=False
-    'quick': {BASE: '', 'original attention': f'{ORIGINAL} --conv_taps=0', **PARTS_OF_ATTENTION,
-              'no convolutions': '--conv_taps=0',
-              'neither key offset nor convolutions': '--conv_taps=0 --key_offset=False'}}
+ABLATIONS = {       # what differs from BASE -> options of train.py; behind it that of prepare.py
+    BASE: '--conv_taps=4',
+    'original attention': '--positions=learned --key_offset=False --qk_norm=False --conv_taps=0',
+    'learned positions': '--positions=learned --conv_taps=4',
+    'no key offset': '--key_offset=False --conv_taps=4',
+    'no norm of queries and keys': '--qk_norm=False --conv_taps=4',
+    'no convolutions': '--conv_taps=0',
+    'neither key offset nor convolutions': '--key_offset=False --conv_taps=0',
+    'context 512': '--block_size=512 --batch_size=4 --conv_taps=4',
+    'context 1,024': '--block_size=1024 --batch_size=2 --conv_taps=4',
+    'characters': '--data_dir={data_dir}-char --conv_taps=4',                   # --tokenizer=char
+    'midi2abc': '--data_dir={data_dir}-midi2abc --conv_taps=4',                 # --converter=midi2abc
+    'near-duplicates kept': '--data_dir={data_dir}-copies --conv_taps=4'}       # --near_duplicates=False
 
 
 @dataclass
@@ -104,7 +102,7 @@ def ablations(s):
         train = load_meta(data_dir)['splits']['train']
         return train['tokens'] / train['notes']
 
-    for name, options in ABLATIONS[s.family].items():
+    for name, options in ABLATIONS.items():
         options = options.format(data_dir=s.data_dir).split()
         data_dir = next((o.split('=')[1] for o in options if o.startswith('--data_dir=')), s.data_dir)
         if data_dir != s.data_dir and not os.path.exists(os.path.join(data_dir, 'meta.json')):
@@ -157,7 +155,7 @@ def main():
     s = configure(Settings)
     if s.part not in (None, *PARTS):
         fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
-    if s.family not in ABLATIONS or s.family != 'study' and s.part != 'ablations':
+    if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part != 'ablations':
         fail(f"'family' must be study, or quick with --part=ablations, not {s.family!r}")
     known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
     missing = [job for part, jobs in PARTS.items() if s.part in (None, part) for job in jobs(s)

@@ -40,7 +40,7 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     run()
     assert len({name for name, _ in calls}) == len(calls) > 50
     kinds = {row['group'] for row in csv.DictReader(open(tmp_path / 'ablations.csv'))}
-    assert kinds == {name for name, options in study.ABLATIONS['study'].items() if 'data_dir' not in options}
+    assert kinds == {name for name, options in study.ABLATIONS.items() if 'data_dir' not in options}
     assert {row['group'] for row in csv.DictReader(open(tmp_path / 'study.csv'))} == {'law', 'short'}
     before = len(calls)
     run()
