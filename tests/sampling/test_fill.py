@@ -42,7 +42,7 @@ def world():
     tokenizer = bpe.train(texts, 120)
     ids = torch.tensor([i for text in texts for i in [tokenizer.tune, *tokenizer.encode(text)]])
     models = {}
-    for name, make in (('gpt', lambda: GPT(GPTConfig(120, 160, 2, 2, 32, positions='rotary', key_offset=True))),
+    for name, make in (('gpt', lambda: GPT(GPTConfig(120, 160, 2, 2, 32, positions='rotary', key_offset=True, conv_taps=4))),
                        ('lstm', lambda: LSTM(LSTMConfig(120, 160, 1, 32)))):
         torch.manual_seed(0)
         model = models[name] = make()
