@@ -7,7 +7,6 @@ n_embd = 160
 positions = 'rotary'           # as config/modern.py
 key_offset = True
 qk_norm = True
-conv_taps = 4
 dropout = 0.1
 batch_size = 8
 epochs = 3
