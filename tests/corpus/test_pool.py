@@ -48,7 +48,7 @@ def logged(kind, n, folder):
     if kind == 'die once' and is_first:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == 'slow':
-        time.sleep(2)
+        time.sleep(5)
     return n
 
 
@@ -83,10 +83,10 @@ def test_no_worker_is_left_behind():
 
 
 def test_a_job_lost_by_chance_is_tried_once_more_with_more_time(tmp_path):
-    """A job of 2 s under a limit of 1 s, as on a busy machine, and one whose worker is killed the first time."""
+    """A job of 5 s under a limit of 3 s, as on a busy machine, and one whose worker is killed the first time."""
     jobs = [('log', (i, str(tmp_path))) for i in range(8)]
     jobs[2], jobs[5] = ('slow', (2, str(tmp_path))), ('die once', (5, str(tmp_path)))
-    outcomes = list(pool.run(work, jobs, 2, time_limit_s=1))
+    outcomes = list(pool.run(work, jobs, 2, time_limit_s=3))
     assert sorted(outcome for _, outcome in outcomes) == list(range(8))
     assert len(list(tmp_path.iterdir())) == 10                                          # two jobs were begun twice
 
@@ -129,6 +129,7 @@ def test_ctrl_c_ends_every_worker(tmp_path):
     process = subprocess.Popen([sys.executable, script, ROOT, os.path.dirname(__file__), os.path.join(ROOT, 'tests')],
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
     workers = [int(process.stdout.readline()) for _ in range(2)]
+    time.sleep(0.5)                     # until it waits for the jobs that hang
     os.killpg(process.pid, signal.SIGINT)
     process.wait(20)
     for pid in workers:
