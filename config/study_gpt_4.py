@@ -1,11 +1,12 @@
-# the study: GPT of width 128, 396,034 non-embedding parameters
+# the study: GPT of width 128, 398,082 non-embedding parameters
 arch = 'gpt'
 n_layer = 2
 n_head = 4                     # of 32 channels
 n_embd = 128
-positions = 'rotary'           # this and the next two: as config/modern.py, without its convolutions
+positions = 'rotary'           # this and the next three: as config/modern.py
 key_offset = True
 qk_norm = True
+conv_taps = 4
 batch_size = 8                 # 2,048 tokens a step
 max_tokens = 10_000_000
 beta2 = 0.99

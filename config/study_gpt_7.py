@@ -1,11 +1,12 @@
-# the study: GPT of width 256, 1,578,498 non-embedding parameters
+# the study: GPT of width 256, 1,582,594 non-embedding parameters
 arch = 'gpt'
 n_layer = 2
 n_head = 8                     # of 32 channels
 n_embd = 256
-positions = 'rotary'           # this and the next two: as config/modern.py, without its convolutions
+positions = 'rotary'           # this and the next three: as config/modern.py
 key_offset = True
 qk_norm = True
+conv_taps = 4
 batch_size = 8                 # 2,048 tokens a step
 max_tokens = 10_000_000
 beta2 = 0.99

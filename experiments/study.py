@@ -38,18 +38,18 @@ ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
 ABLATIONS = {       # what differs from BASE -> options of train.py; behind it that of prepare.py
-    BASE: '--conv_taps=4',
+    BASE: '',
     'original attention': '--positions=learned --key_offset=False --qk_norm=False --conv_taps=0',
-    'learned positions': '--positions=learned --conv_taps=4',
-    'no key offset': '--key_offset=False --conv_taps=4',
-    'no norm of queries and keys': '--qk_norm=False --conv_taps=4',
+    'learned positions': '--positions=learned',
+    'no key offset': '--key_offset=False',
+    'no norm of queries and keys': '--qk_norm=False',
     'no convolutions': '--conv_taps=0',
     'neither key offset nor convolutions': '--key_offset=False --conv_taps=0',
-    'context 512': '--block_size=512 --batch_size=4 --conv_taps=4',
-    'context 1,024': '--block_size=1024 --batch_size=2 --conv_taps=4',
-    'characters': '--data_dir={data_dir}-char --conv_taps=4',                   # --tokenizer=char
-    'midi2abc': '--data_dir={data_dir}-midi2abc --conv_taps=4',                 # --converter=midi2abc
-    'near-duplicates kept': '--data_dir={data_dir}-copies --conv_taps=4'}       # --near_duplicates=False
+    'context 512': '--block_size=512 --batch_size=4',
+    'context 1,024': '--block_size=1024 --batch_size=2',
+    'characters': '--data_dir={data_dir}-char',                   # --tokenizer=char
+    'midi2abc': '--data_dir={data_dir}-midi2abc',                 # --converter=midi2abc
+    'near-duplicates kept': '--data_dir={data_dir}-copies'}       # --near_duplicates=False
 
 
 @dataclass
