@@ -26,7 +26,7 @@ from configurator import fail
 
 # A mark of repeats; a line of the header; or a stretch of a cell without a space, with the space in front of it, and at
 # the end of the cell with its barline and the end of the line.
-SPLIT = r'\|:\n|:\|\n|[A-Z]:[^|\n]*\n| ?[^ |\n]*\|\n?| ?[^ |\n]*\n| ?[^ |\n]+| '
+SPLIT = r'\|:\n|:\|\n|[A-Z]:[^|\n]*\n| ?[^ |\n]*\|\$?\n?| ?[^ |\n]*\n| ?[^ |\n]+| '
 CHARACTER = r'[\s\S]'
 TUNE = '<|tune|>'
 ESCAPES = '\\0123456789abcdef'

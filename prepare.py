@@ -43,6 +43,7 @@ class Settings:
     converter: str = 'builtin'              # builtin, or midi2abc (of Debian's abcmidi) as in the original study
     beats: bool | None = None               # a space before what starts on a beat; None: for bundled
     repeats: bool | None = None             # repeated sections once, with marks; None: for bundled
+    phrases: bool | None = None             # a mark behind every fourth bar; None: for bundled
     tokenizer: str = 'bpe'                  # bpe, or char: an id per character, vocab_size is then what it takes
     vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 1,000 for bundled, else 5,000
     tokenizer_chars: int = 50_000_000       # at most so much of train, chosen by hash, trains the tokenizer
@@ -67,7 +68,8 @@ def check(s):
     s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
     s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
     s.transpose = (3 if bundled and s.converter == 'builtin' else 0) if s.transpose is None else s.transpose
-    s.beats, s.repeats = (bundled and s.converter == 'builtin' if x is None else x for x in (s.beats, s.repeats))
+    s.beats, s.repeats, s.phrases = (bundled and s.converter == 'builtin' if x is None else x
+                                     for x in (s.beats, s.repeats, s.phrases))
     s.workers = s.workers or os.cpu_count()
     for name, is_fine, what in (
             ('converter', s.converter in ('builtin', 'midi2abc'), "'builtin' or 'midi2abc'"),
@@ -77,7 +79,7 @@ def check(s):
             ('test_fraction', 0 <= s.test_fraction < 1 - s.val_fraction, 'such that something is left to train on'),
             ('transpose', 0 <= s.transpose <= 11, 'in 0..11'),
             *((name, not getattr(s, name) or s.converter == 'builtin', "off with converter='midi2abc'")
-              for name in ('transpose', 'beats', 'repeats')),
+              for name in ('transpose', 'beats', 'repeats', 'phrases')),
             ('workers', s.workers > 0, '0 or more'),
             *((name, getattr(s, name) > 0, 'above 0') for name in ('tokenizer_chars', 'time_limit_s', 'shard_files'))):
         if not is_fine:
@@ -171,7 +173,7 @@ def main(argv=None):
     s = check(configure(Settings, argv))
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
-    form = Form(s.converter, s.beats, s.repeats)
+    form = Form(s.converter, s.beats, s.repeats, s.phrases)
     paths = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
 
     settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}

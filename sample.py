@@ -41,7 +41,7 @@ from sampling.fill import BEHIND, CANDIDATES, fill, find_gap
 from sampling.generate import Tune, generate
 from sampling.measures import measure, print_measures
 from sampling.page import SCORE_WIDTHS, draw_roll, page
-from sampling.prompt import prompt_text, start_reader
+from sampling.prompt import marks_of, prompt_text, start_reader
 from train import build_model
 
 
@@ -160,7 +160,7 @@ def finish(tune):
     if tune.ended:
         return tune.text
     lines = tune.text[:tune.text.rfind('\n') + 1].splitlines(keepends=True)
-    while lines and (lines[-1].endswith('Z|\n') or lines[-1].strip() in MARKS[:2]):       # a section that has not begun
+    while lines and (lines[-1].rstrip('$\n').endswith('Z|') or lines[-1].strip() in MARKS[:2]):    # nothing sounds
         lines.pop()
     if lines and lines[-1].startswith('['):
         lines[-1] = lines[-1].replace('-', '')
@@ -299,7 +299,7 @@ def main():
             fail('a prompt and what is asked for are in our notation, and this checkpoint writes what midi2abc does')
         print('trained on what midi2abc writes: the tunes are the texts of the model, without the constraint')
         s.constrain = False
-    marks = {mark: checkpoint['meta']['settings'].get(mark, False) for mark in ('beats', 'repeats')}
+    marks = marks_of(checkpoint['meta'])
     prompt = prompt_text(s, marks)
     reader = start_reader(s, tokenizer, prompt, marks) if s.constrain else None
 

@@ -26,7 +26,7 @@ from music.notes import bar_starts
 from sampling.accompany import accompaniment, find_score
 from sampling.constrain import Reader
 from sampling.generate import generate
-from sampling.prompt import first_bars
+from sampling.prompt import first_bars, marks_of
 
 
 @dataclass
@@ -84,8 +84,8 @@ def intervals(tunes, givens, shift=False):
 def main():
     s = configure(Settings)
     model, tokenizer, checkpoint = sample.load(s.ckpt, 'cpu')
-    beats = checkpoint['meta']['settings'].get('beats', False)
-    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
+    marks = {**marks_of(checkpoint['meta']), 'repeats': False}              # played out
+    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
     true = [music for music, _ in zip(pieces(s), range(s.tunes))]
     if not true:
         fail(f'no tune in {s.data_dir} has {s.voices or "two"} voices, of which number {s.given} sounds')

@@ -1,7 +1,7 @@
 """Codec identity and quantisation over a folder of MIDI files: python bench/codec.py FOLDER [workers]
 
 For every file that can be read: quantised notes -> text -> notes must be the identity, with and without the marks of
-beats and of repeats, and each raw onset (pitch, drum flag) is sought among the quantised ones within 1/12 of a quarter,
+beats and of form, and each raw onset (pitch, drum flag) is sought among the quantised ones within 1/12 of a quarter,
 one to one.
 """
 import collections
@@ -49,8 +49,8 @@ def examine(path):
     except MidiError as e:
         return {'reason': str(e)}
     text = encode(music)
-    same = all(equal(music, decode(encode(music, beats, repeats)))
-               for beats, repeats in product((False, True), repeat=2))
+    same = all(equal(music, decode(encode(music, *marks)))
+               for marks in product((False, True), repeat=3))
     doubled = len(raw['onset']) - len(np.unique(np.stack([raw['onset'], raw['pitch'], raw['voice']]), axis=1).T)
     pitched = ~np.array([v.is_drum for v in raw['voices']])[raw['voice']]
     gate = quantise(raw, close_gaps=False)[0]

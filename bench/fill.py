@@ -23,6 +23,7 @@ from music.notation import decode, encode
 from sampling.constrain import Reader
 from sampling.fill import BEHIND, CANDIDATES, fill, find_gap, log_likelihoods
 from sampling.generate import Tune
+from sampling.prompt import marks_of
 
 
 @dataclass
@@ -45,12 +46,12 @@ def held_out(data_dir):
     return texts
 
 
-def gaps(s, beats):
+def gaps(s, marks):
     """[(text, number of its first bar, line of it)] of the first tunes that are long enough, repeats played out."""
     found = []
     for text in held_out(s.data_dir):
         music = decode(text)
-        text = encode(music, beats)
+        text = encode(music, **marks)
         n_header = 4 + len(music.voices)
         n_bars = text.count('\n') - n_header
         if n_bars >= 4 + s.bars + 2 * BEHIND and len(found) < s.tunes:
@@ -84,11 +85,11 @@ def main():
         models[path], its_tokenizer, _ = sample.load(path, 'cpu')
         if its_tokenizer.hash != tokenizer.hash:
             fail(f'{path} reads other tokens than {s.ckpt}')
-    beats = checkpoint['meta']['settings'].get('beats', False)
-    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
+    marks = {**marks_of(checkpoint['meta']), 'repeats': False}              # played out
+    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
     counts = sorted({1, *(n for n in (8,) if n < s.candidates), s.candidates})
     scores, sizes, exact, seconds = {n: [] for n in (*counts, 'true')}, {n: [] for n in counts}, [0, 0], 0.0
-    for i, (text, bar, line) in enumerate(gaps(s, beats)):
+    for i, (text, bar, line) in enumerate(gaps(s, marks)):
         gap, behind = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars
         scores['true'].append(judged(models.values(), tokenizer, text, behind))
         for n in counts:

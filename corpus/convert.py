@@ -32,6 +32,7 @@ class Form(NamedTuple):
     converter: str = 'builtin'          # builtin: our notation; midi2abc
     beats: bool = False                 # of our notation: a space before what starts on a beat
     repeats: bool = False               # of our notation: repeated sections once, with marks
+    phrases: bool = False               # of our notation: a mark behind every fourth bar
 
 
 def convert(job):
@@ -50,8 +51,8 @@ def convert(job):
         text = None
         if music is not None and form.converter == 'midi2abc':
             text, reason = midi2abc(data)
-        elif music is not None and (form.beats or form.repeats):
-            text = notation.encode(music, form.beats, form.repeats)
+        elif music is not None and any(form[1:]):
+            text = notation.encode(music, *form[1:])
         if reason:
             about = {'reason': reason, 'notes': 0 if music is None else len(music.notes)}
         else:

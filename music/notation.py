@@ -15,11 +15,12 @@
     [M:3/4][Q:1/4=90][K:G][V:1]F6-|      changes stand at the start of a bar, in the order M, Q, K
     [V:1]F2z4|                           `-` ties a note that reaches the barline to the same pitch in the next bar
 
-Two marks that say nothing new may be asked for; they help a model to count and to remember:
+Three marks that say nothing new may be asked for; they help a model to count and to remember:
     [V:1]FAd dcd|                        beats: a space before what starts on a beat (notes.beat_length), not in front
     |:                                   repeats: from here on to
     [1                                   (where the second time goes another way, the lines from here on are left out
     :|                                   of it) here, all is played twice; marks are lines of their own
+    [V:1]cee e2A|$                       phrases: `$` ends every fourth bar; a pickup does not count (repeats.phrased)
 
 A first bar whose cells are all shorter than the meter is a pickup. This is ABC 2.1 with L:1/8 and
 `I:propagate-accidentals not`: an accidental holds for its own note only. It is written if and only if it differs from
@@ -36,10 +37,10 @@ One canonical text for one piece of music:
              follows; failing that, a rest of that distance. The other members follow in ascending pitch.
   cells      fill their bar exactly, with rests `z`; voices in the order of the header
 
-The reader asks for all of this except spaces, spelling, marked repeats and the order within chords. It is lenient in
-three points where sampled text may stray: a tie that finds no note ends at the barline; of two overlapping notes of one
-pitch and voice the earlier one ends where the later one starts (of two at one onset the longer one stays); and a cell
-may hold rests only.
+The reader asks for all of this except marks, spelling and the order within chords. It is lenient in three points where
+sampled text may stray: a tie that finds no note ends at the barline; of two overlapping notes of one pitch and voice
+the earlier one ends where the later one starts (of two at one onset the longer one stays); and a cell may hold rests
+only.
 """
 import collections
 import re
@@ -50,7 +51,7 @@ import numpy as np
 
 from music import notes
 from music.notes import KEY_NAMES, KEYS, MAX_BAR, UNITS, Music, Voice, bar_length, bar_starts, begins, is_meter
-from music.repeats import folded, unfolded
+from music.repeats import folded, phrased, unfolded
 
 EIGHTH = 12                 # units of 1/24 quarter in the note length L:1/8
 MAX_VOICES = 256
@@ -113,7 +114,7 @@ def pitches(sharps):
     return {text: pitch for text, pitch in read.items() if 0 <= pitch < 128}
 
 
-def encode(music, beats=False, repeats=False):
+def encode(music, beats=False, repeats=False, phrases=False):
     """Canonical text of `music`: header, then a line a bar. ValueError if an event is off the barlines."""
     starts = bar_starts(music)
     fields = fields_of(music.meters, music.tempos, music.keys)
@@ -135,7 +136,8 @@ def encode(music, beats=False, repeats=False):
         for bar, cell in cells(segments[:, order], events, music, starts):
             bars[bar] += cell
     bars = [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]
-    return '\n'.join(lines + (folded(bars) if repeats else bars)) + '\n'
+    bars = folded(bars) if repeats else bars
+    return '\n'.join([*lines, *(phrased(bars, bool(music.pickup)) if phrases else bars)]) + '\n'
 
 
 def beat_of(numerator, denominator):

@@ -1,4 +1,4 @@
-"""Repeats of whole sections, marked instead of written twice, by the texts of the bars alone.
+"""Marks of a tune's form, by the texts of its bars alone: repeats of whole sections, and phrases of four bars.
 
     folded(['a', 'b', 'c', 'd', 'e', 'a', 'b', 'c', 'd', 'f'])
     # ['|:', 'a', 'b', 'c', 'd', '[1', 'e', ':|', 'f']: a to d return, and the second time goes on to f
@@ -6,9 +6,15 @@
 A tune that says each part once is a quarter shorter, the return of a part is a sign that a model writes, and what it
 repeats it repeats exactly. A bar must mean the same both times: a section holds no change of meter, tempo or key, and
 no note is tied over a mark.
+
+    list(phrased(['a', 'b', 'c', 'd', 'e']))
+    # ['a', 'b', 'c', 'd$', 'e']: `$` is what ABC 2.1 calls a score line-break
+
+Most sections of folk tunes have eight bars. A model that has to count only to four, and then phrases, keeps to that.
 """
 REPEAT, ENDING, AGAIN = MARKS = '|:', '[1', ':|'
 LEAST_REPEATED, LONGEST_REPEATED, LONGEST_ENDING = 4, 64, 2                  # bars
+PHRASE, PHRASE_END = 4, '$'                                                  # bars, and what follows the last of them
 
 
 def folded(bars):
@@ -39,8 +45,8 @@ def section(bars, i, j):
 
 
 def unfolded(lines, first=1):
-    """[(number of its line, counted from `first`, and bar)] of lines in which repeats may be marked. A repeat that is
-    left open is played once. ValueError where a mark is out of place."""
+    """[(number of its line, counted from `first`, and bar)] of lines with marks, which are gone. A repeat that is left
+    open is played once. ValueError where a mark of a repeat is out of place."""
     bars, begin, end = [], None, None
     for number, line in enumerate(lines, first):
         if line == REPEAT and begin is None:
@@ -53,5 +59,20 @@ def unfolded(lines, first=1):
         elif line in MARKS:
             raise ValueError(f'line {number}: {line} out of place')
         else:
-            bars.append((number, line))
+            bars.append((number, line.removesuffix(PHRASE_END)))
     return bars
+
+
+def phrased(lines, pickup=False):
+    """Yield the lines of bars and marks, with `$` behind every fourth bar. A pickup does not count, and where a section
+    is played again, the bars of its first ending count no more."""
+    n, before_ending = -pickup, None
+    for line in lines:
+        if line == ENDING:
+            before_ending = n
+        elif line == AGAIN:
+            n, before_ending = n if before_ending is None else before_ending, None
+        elif line not in MARKS:
+            n += 1
+            line += PHRASE_END * (n > 0 and n % PHRASE == 0)
+        yield line

@@ -20,7 +20,7 @@ from operator import or_
 from music.notation import EIGHTH, LENGTH, MAX_VOICES, beat_of, spelling
 from music.notes import KEYS, MAX_BAR, UNITS, bar_length
 from music.quantise import STRAIGHT, TRIPLET
-from music.repeats import MARKS
+from music.repeats import MARKS, PHRASE, PHRASE_END
 
 METERS = {f'{n}/{d}': bar_length(n, d)                                          # text -> units
           for d in (1, 2, 4, 8, 16, 32) for n in range(1, 1 + d * MAX_BAR // bar_length(1, 1))}
@@ -53,7 +53,7 @@ def table(alphabet, slot, *which):
     elif slot in VALUES:
         words = {f'{slot}:{value}\n': 1 for value in ([which[1]] if which[1] else VALUES[slot])}
     elif slot == 'bar':                         # what stands outside of cells, and what opens one
-        words = {'Z|': SILENCE, '\n': NEWLINE} | {f'[V:{i + 1}]': 1 << i for i in range(MAX_VOICES)}
+        words = {'Z|': SILENCE, which[0]: NEWLINE} | {f'[V:{i + 1}]': 1 << i for i in range(MAX_VOICES)}
         words |= {f'{mark}\n': bit for mark, bit in zip(MARKS, SIGNS)}
         for field, bit in (('M', METER), ('Q', TEMPO), ('K', KEY)):
             words |= {f'[{field}:{value}]': bit for value in VALUES[field]}
@@ -90,10 +90,12 @@ def pitches_of(notes):
 class Reader:
     """Where a text stands. Times are units of 1/24 quarter from the start of the bar."""
 
-    def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None, beats=False, repeats=False):
+    def __init__(self, meter=None, tempo=None, key=None, voices=None, alphabet=None, beats=False, repeats=False,
+                 phrases=False):
         """The start of a tune. What is asked for must stand in its header: '3/4', '96', 'Em', ('program=0', 'drums').
-        `alphabet`: the characters that can be written, None for any. beats, repeats: are they marked?"""
-        self.beats, self.repeats = beats, repeats
+        `alphabet`: the characters that can be written, None for any. beats, repeats, phrases: are they marked?"""
+        self.beats, self.repeats, self.phrases = beats, repeats, phrases
+        self.n_bars = self.n_before_ending = 0  # whole ones so far, as repeats.phrased counts them
         self.alphabet = alphabet if alphabet is None else frozenset(alphabet)
         self.asked = {'L': None, 'M': meter, 'Q': tempo and f'1/4={tempo}', 'K': key, 'V': tuple(voices or ()) or None}
         self.grid = False                       # must notes begin and end on the grids of quantise.py?
@@ -125,9 +127,13 @@ class Reader:
         return self.fields == ALL_FIELDS and not (self.silent or self.due or self.partial)
 
     @property
+    def line_end(self):
+        return PHRASE_END * (self.phrases and self.n_bars % PHRASE == PHRASE - 1) + '\n'
+
+    @property
     def ends_line(self):
         """Can nothing but the end of the line come next?"""
-        return self.slot == 'bar' and self.allowed == NEWLINE and not self.partial
+        return self.slot == 'bar' and self.allowed == NEWLINE and self.partial in ('', PHRASE_END)
 
     def feed(self, text):
         """The Reader after `text`, or None if no tune goes on so."""
@@ -197,19 +203,20 @@ class Reader:
             if self.repeats and self.voice < 0 and (self.repeat or self.fields == ALL_FIELDS):      # a line begins
                 allowed |= {OUTSIDE: REPEAT_SIGN, IN_REPEAT: ENDING_SIGN | AGAIN_SIGN,
                             IN_ENDING: AGAIN_SIGN}.get(self.repeat, 0)
-        return table(self.alphabet, 'bar'), allowed & ~self.closed
+        return table(self.alphabet, 'bar', self.line_end), allowed & ~self.closed
 
     def end_bar(self, word, bit):
         self.fields = {METER: TEMPO | KEY, TEMPO: KEY, NEWLINE: ALL_FIELDS}.get(bit, 0)
         if bit in SIGNS:
             if bit == ENDING_SIGN:
-                self.body_silent = self.silent
+                self.body_silent, self.n_before_ending = self.silent, self.n_bars
             elif self.repeat == IN_ENDING:      # the bar played last is the one before the ending
-                self.silent = self.body_silent
+                self.silent, self.n_bars = self.body_silent, self.n_before_ending
             self.repeat = dict(zip(SIGNS, (REPEAT_EMPTY, ENDING_EMPTY, OUTSIDE)))[bit]
             self.length = self.full             # also of a first bar, which now is no pickup
             self.fields = 0 if self.repeat else ALL_FIELDS
         elif bit == NEWLINE:
+            self.n_bars += self.length in (0, self.full)        # no pickup
             self.due, self.ties, self.voice, self.length = self.ties, {}, -1, self.full
             self.closed, self.owed = 0, None
             if self.repeat:                     # in which nothing changes

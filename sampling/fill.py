@@ -46,7 +46,7 @@ def find_gap(text, span, reader):
         music = decode(text)
     except ValueError as e:
         fail(f'the tune to fill is not in the notation: {e}')
-    lines = encode(music, reader.beats).splitlines(keepends=True)
+    lines = encode(music, reader.beats, phrases=reader.phrases).splitlines(keepends=True)
     n_header = 4 + len(music.voices)
     number = 0 if music.pickup else 1               # of the first bar
     first, last = (int(n) - number + n_header for n in (match[1], match[2] or match[1]))

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from music.repeats import MARKS
+from music.repeats import MARKS, PHRASE_END
 
 KEPT_SHARE = 0.6            # of the context that header and latest bars may fill when it has run full
 FEW = 128                   # tokens among which the likely ones are sought first
@@ -328,7 +328,7 @@ def first_allowed(tune, ids, tokenizer, counts):
             after = tune.reader if tune.reader.can_end else None
         else:
             after = tune.reader.feed(tokenizer.tokens[i])
-            if after and after.ends_line and i in torn_line_ends(tokenizer):
+            if after and after.ends_line and i in torn_line_ends(tokenizer, after.line_end.removeprefix(after.partial)):
                 after = None
         counts['tried'] += 1
         if after:
@@ -338,9 +338,9 @@ def first_allowed(tune, ids, tokenizer, counts):
 
 
 @cache
-def torn_line_ends(tokenizer):
+def torn_line_ends(tokenizer, line_end):
     """Ids of the tokens that end in a barline and never stand before a line's end: the vocabulary has both in one.
     A model has never seen the two apart. Where only the line's end can follow, such a token leads astray."""
-    newline = tokenizer.encode('\n')
+    rest = tokenizer.encode(line_end)
     return {i for i, text in enumerate(tokenizer.tokens)
-            if text.endswith('|') and tokenizer.encode(text + '\n') != [i, *newline]}
+            if text.endswith(('|', PHRASE_END)) and tokenizer.encode(text + line_end) != [i, *rest]}

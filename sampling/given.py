@@ -118,15 +118,15 @@ class Around(Tune):
         cell = self.cells[voice][len(begun):]
         after = self.read(cell)
         if after.due or not self.may_open(voice + 1, len(after.drums)):
-            end = '' if after.due else '\n'
+            end = '' if after.due else after.line_end
             return self.give(self.tokenizer.encode(cell + end), after.feed(end))
         for label in (0, cell.index(']') + 1):      # in one token for the whole cell there would be nothing to draw
             on, off = (self.tokenizer.encode(cell[:label]) + self.tokenizer.encode(cell[label:] + end)
-                       for end in ('', '\n'))
+                       for end in ('', after.line_end))
             same = next((n for n, pair in enumerate(zip(on, off)) if pair[0] != pair[1]), len(on))
             if same:
                 break
         if same == len(on):                                     # the end of the line is a token of its own
             return self.give(on, after)
         self.give(on[:same], Choice({self.tokens[ids[same]]: (ids[same + 1:], reader)
-                                     for ids, reader in ((on, after), (off, after.feed('\n')))}))
+                                     for ids, reader in ((on, after), (off, after.feed(after.line_end)))}))

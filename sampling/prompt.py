@@ -16,9 +16,14 @@ SHEETS = '.musicxml', '.mxl', '.xml'
 FILES = {'.abc': None, '.mid': read_midi, '.midi': read_midi, **dict.fromkeys(SHEETS, read_musicxml)}    # how to read
 
 
+def marks_of(meta):
+    """{'beats': .., 'repeats': .., 'phrases': ..}: which marks the texts have that a model was trained on."""
+    return {mark: meta['settings'].get(mark, False) for mark in ('beats', 'repeats', 'phrases')}
+
+
 def prompt_text(s, marks):
-    """The prompt, or the tune to accompany, in the notation, '' without one. `marks`: {'beats': .., 'repeats': ..} of
-    what the model reads."""
+    """The prompt, or the tune to accompany, in the notation, '' without one. `marks`: those that
+    the model reads."""
     option = 'accompany' if s.accompany else 'prompt'
     name, source = 'the prompt', getattr(s, option) or ''
     text = source.replace('\\n', '\n').lstrip()
@@ -42,12 +47,14 @@ def prompt_text(s, marks):
             reasons = [reason for _, _, reason in read_abc(text) if reason]
             fail(f'{name} is no music: {reasons[-1] if reasons else "no tune in it"}')
         text = encode(music)
-    if Reader(**marks).feed(text) is None:                  # without our spaces, or with a person's
+    if s.prompt_bars is not None:
+        text = first_bars(text, s.prompt_bars)
+    if Reader(**marks).feed(text) is None:                  # without our marks, or with a person's
         try:
-            text = encode(decode(text), marks['beats'])
+            text = encode(decode(text), marks['beats'], phrases=marks['phrases'])
         except ValueError as e:
             fail(f'{name}: {e}; let it end at a barline')
-    return text if s.prompt_bars is None else first_bars(text, s.prompt_bars)
+    return text
 
 
 def first_bars(text, n):

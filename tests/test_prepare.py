@@ -364,13 +364,13 @@ def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
 
 # --------------------------------------------------------------------------------------------------------------- sources
 
-def test_beats_and_repeats_are_marks_in_the_same_music_on_the_same_sides(corpus, prepared, tmp_path):
-    meta = run(corpus, str(tmp_path), '--beats', '--repeats')
+def test_beats_repeats_and_phrases_are_marks_in_the_same_music_on_the_same_sides(corpus, prepared, tmp_path):
+    meta = run(corpus, str(tmp_path), '--beats', '--repeats', '--phrases')
     assert meta['leakage'] == prepared[1]['leakage'] and meta['filters'] == prepared[1]['filters']
     for name in ('train', 'val', 'test'):
         marked, plain = (texts_of(out, name)[0] for out in (str(tmp_path), prepared[0]))
         assert [notation.encode(notation.decode(text)) for text in marked] == plain
-        assert marked == [notation.encode(notation.decode(text), beats=True, repeats=True) for text in plain]
+        assert marked == [notation.encode(notation.decode(text), beats=True, repeats=True, phrases=True) for text in plain]
     assert any(' ' in line for text in marked for line in text.splitlines() if line[0] == '[')
 
 

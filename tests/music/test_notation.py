@@ -1,4 +1,5 @@
 """notation.py: what is encoded is decoded, for any music; what is not in the notation is refused with line and reason."""
+import itertools
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from music.notation import (
     without_overlaps,
 )
 from music.notes import KEYS, Music, Voice, bar_length, bar_starts
-from music.repeats import folded, unfolded
+from music.repeats import folded, phrased, unfolded
 
 
 @st.composite
@@ -69,17 +70,17 @@ def test_codec_identity_for_any_music(music):
     assert encode(decode(text)) == text
 
 
-@pytest.mark.parametrize('repeats', [False, True])
-@pytest.mark.parametrize('beats', [False, True])
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize('beats,repeats,phrases', list(itertools.product((False, True), repeat=3)))
+@settings(max_examples=40, deadline=None)
 @given(pieces())
-def test_codec_identity_with_beats_and_repeats(beats, repeats, music):
+def test_codec_identity_with_marks(beats, repeats, phrases, music):
     valid = set(bar_starts(music))
     music.tempos, music.keys = ([e for e in events if e[0] in valid] for events in (music.tempos, music.keys))
-    text = encode(music, beats, repeats)
+    text = encode(music, beats, repeats, phrases)
     assert same(decode(text), music), text
     if not repeats:
-        assert '\n'.join(line.replace(' ', '') if line[0] == '[' else line for line in text.split('\n')[:-1]) + '\n' == encode(music)
+        plain = text.replace('$', '').split('\n')[:-1]
+        assert '\n'.join(line.replace(' ', '') if line[0] == '[' else line for line in plain) + '\n' == encode(music)
 
 
 @pytest.mark.parametrize('meter,bar', [
@@ -106,6 +107,16 @@ def test_a_repeated_section_is_written_once():
     bars = [f'[V:1]{note}8|' for note in 'CDEFGABcdefg']
     music = decode('L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n' + '\n'.join(bars[:5] + bars[:4] + bars[8:]) + '\n')
     assert encode(music, repeats=True).splitlines()[5:] == ['|:', *bars[:4], '[1', bars[4], ':|', *bars[8:]]
+
+
+@pytest.mark.parametrize('lines,expected', [
+    ('a b c d e f g h i', 'a b c d$ e f g h$ i'), ('|: a b c d :| e f g h', '|: a b c d$ :| e f g h$'),
+    ('|: a b c [1 d :| e f', '|: a b c [1 d$ :| e$ f'), ('|: a b c d [1 e f :| g h i', '|: a b c d$ [1 e f :| g h i'),
+    ('a |: b c d e f :| |: g h [1 i j :| k l m', 'a |: b c d$ e f :| |: g h$ [1 i j :| k l m')])
+def test_every_fourth_bar_ends_a_phrase(lines, expected):
+    assert ' '.join(phrased(lines.split())) == expected
+    shifted = list(phrased(['pickup', *lines.split()], pickup=True))
+    assert shifted[0] == 'pickup' and ' '.join(shifted[1:]) == expected
 
 
 @pytest.mark.parametrize('lines,reason', [

@@ -30,7 +30,7 @@ def test_transposed_text_is_the_text_of_the_transposed_music():
         music.meters, music.tempos = [(0, 4, 4), (96, 3, 4)], [(0, 120), (96, 90)]
         music = notation.decode(notation.encode(music))
         for semitones in range(-6, 7):
-            for marks in itertools.product((False, True), (False, True)):       # beats, repeats
+            for marks in itertools.product((False, True), repeat=3):        # beats, repeats, phrases
                 assert transposed(notation.encode(music, *marks), semitones) == notation.encode(shifted(music, semitones), *marks)
 
 

@@ -67,9 +67,9 @@ def part(*kept):
     return replace(music, notes=notes, voices=[music.voices[i] for i in kept]), ['drums' if v.is_drum else str(v.program) for v in others]
 
 
-def written(world, music, programs, n=3, seed=1, beats=False, **settings):
+def written(world, music, programs, n=3, seed=1, marks=None, **settings):
     tokenizer, model = world
-    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, beats=beats)
+    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **(marks or {}))
     score = find_score(music, programs, reader)
     tunes = [accompaniment(tokenizer, (seed, i), reader, score) for i in range(n)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf, **{'top_p': 0.95, **settings})
@@ -116,14 +116,16 @@ def test_voices_stand_in_the_order_that_models_know():
     assert header(drums, ['0', 'drums=3']) == ['V:1 program=0', 'V:2 drums=3', 'V:3 drums=8'] and place(drums, ['0']) == [1]
 
 
-def test_notes_off_the_grid_stay_and_beats_are_marked():
-    music = Music(np.array([[1, 22, 67, 0], [24, 95, 69, 0], [119, 73, 71, 0]], np.int32), [Voice(0)])
-    text = encode(replace(music, voices=[Voice(0)]), beats=True) + '[V:1]G2 A2 B2 c2|\n'
+def test_notes_off_the_grid_stay_and_beats_and_phrases_are_marked():
+    marks = {'beats': True, 'phrases': True}
+    music = Music(np.array([[1, 22, 67, 0], [24, 95, 69, 0], [119, 553, 71, 0]], np.int32), [Voice(0)])
+    text = encode(replace(music, voices=[Voice(0)]), **marks) + '[V:1]G2 A2 B2 c2|\n'
+    assert '|$\n' in text
     tokenizer = bpe.train([PIECE, text.replace('V:1', 'V:2')] * 3, 90)
     torch.manual_seed(0)
     model = GPT(GPTConfig(90, 160, 1, 2, 16))
-    for new in written((tokenizer, model), music, ['33'], beats=True):
-        assert lines_of(decode(new), [0]) == lines_of(music, [0]) and Reader(beats=True).feed(new).can_end
+    for new in written((tokenizer, model), music, ['33'], marks=marks):
+        assert lines_of(decode(new), [0]) == lines_of(music, [0]) and Reader(**marks).feed(new).can_end
 
 
 def test_a_model_chooses_whether_a_voice_behind_the_given_one_sounds(world):
@@ -160,7 +162,7 @@ def test_a_file_without_music_is_one_line(tmp_path, capsys, name, data, message)
         (tmp_path / name).write_bytes(data)
     for option in ('accompany', 'prompt'):
         with pytest.raises(SystemExit) as stop:
-            sample.prompt_text(sample.Settings(**{option: str(tmp_path / name)}), {'beats': False, 'repeats': False})
+            sample.prompt_text(sample.Settings(**{option: str(tmp_path / name)}), {'beats': False, 'repeats': False, 'phrases': False})
         err = capsys.readouterr().err
         assert stop.value.code == 2 and err.count('\n') == 1 and message in err
 

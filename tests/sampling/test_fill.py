@@ -180,18 +180,19 @@ def test_a_tune_longer_than_the_context_is_filled(world):
         assert exact_bars(tune) == (80, 80)
 
 
-def test_beats_are_marked_and_repeats_played_out():
+def test_beats_and_phrases_are_marked_and_repeats_played_out():
+    marks = {'beats': True, 'phrases': True}
     lines = ['|:', '[V:1]FAd dcd|', '[V:1]GBG g2f|', '[V:1]A3 z3|', '[V:1]d6|', '[1', '[V:1]e6|', ':|', '[V:1]c6|']
     text = 'L:1/8\nM:6/8\nQ:1/4=120\nK:G\nV:1 program=0\n' + '\n'.join(lines) + '\n'
-    tokenizer = bpe.train([text] * 3, 50)
+    tokenizer = bpe.train([text, encode(decode(text), **marks)] * 3, 50)
     torch.manual_seed(0)
-    model, reader = GPT(GPTConfig(50, 64, 1, 2, 16)), reader_of(tokenizer, beats=True, repeats=True)
+    model, reader = GPT(GPTConfig(50, 64, 1, 2, 16)), reader_of(tokenizer, repeats=True, **marks)
     tunes, _, _ = fill(model, tokenizer, find_gap(text, '4-6', reader), reader, [(1, 0), (1, 1)], candidates=3)
-    played = encode(decode(text), beats=True).splitlines()
+    played = encode(decode(text), **marks).splitlines()
     for tune in tunes:
         new = tune.text.splitlines()
         assert new[:8] == played[:8] and new[11:] == played[11:] and new[8:11] != played[8:11] and '|:' not in new
-        assert Reader(beats=True).feed(tune.text).can_end
+        assert Reader(**marks).feed(tune.text).can_end and new[8][-2:] == '|$'
 
 
 @pytest.mark.parametrize('span,message', [

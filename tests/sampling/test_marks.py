@@ -1,4 +1,5 @@
-"""constrain.py, prompt.py and generate.py where beats and repeats are marked: what encode writes, and nothing but that."""
+"""constrain.py, prompt.py and generate.py where beats, repeats and phrases are marked: what encode writes, and nothing but that."""
+import itertools
 import types
 
 import pytest
@@ -16,7 +17,9 @@ HEAD = 'L:1/8\nM:6/8\nQ:1/4=120\nK:G\nV:1 program=0\n'
 BARS = ['[V:1]FAd dcd|', '[V:1]GBG g2f|', '[V:1]A3 z3|', '[V:1][GB]2d d3|', '[V:1]e3/2d/2c BAG|', '[V:1]d6|']
 PLAIN = HEAD + '\n'.join(bar.replace(' ', '') for bar in BARS[:4] + BARS[4:5] + BARS[:4] + BARS[5:]) + '\n'
 MARKED = HEAD + '\n'.join(['|:', *BARS[:4], '[1', BARS[4], ':|', BARS[5]]) + '\n'
-BOTH = {'beats': True, 'repeats': True}
+PHRASED = MARKED.replace(BARS[3], BARS[3] + '$')
+BOTH = {'beats': True, 'repeats': True, 'phrases': False}
+ALL = {**BOTH, 'phrases': True}
 
 
 def reads(text, **marks):
@@ -26,12 +29,24 @@ def reads(text, **marks):
 
 def test_what_encode_writes_is_read_and_only_with_these_marks():
     music = decode(PLAIN)
-    assert encode(music, **BOTH) == MARKED
-    for beats in (False, True):
-        for repeats in (False, True):
-            text = encode(music, beats, repeats)
-            assert [reads(text, beats=b, repeats=r) for b in (False, True) for r in (False, True)] == [
-                b == beats and r >= repeats for b in (False, True) for r in (False, True)]
+    assert encode(music, **BOTH) == MARKED and encode(music, **ALL) == PHRASED
+    choices = list(itertools.product((False, True), repeat=3))
+    for beats, repeats, phrases in choices:
+        text = encode(music, beats, repeats, phrases)
+        assert [reads(text, beats=b, repeats=r, phrases=p) for b, r, p in choices] == [
+            b == beats and r >= repeats and p == phrases for b, r, p in choices]
+
+
+@pytest.mark.parametrize('n', range(10))
+@pytest.mark.parametrize('pickup', [[], ['[V:1]d2|']])
+def test_a_phrase_ends_where_encode_says_and_nowhere_else(n, pickup):
+    plain = HEAD + '\n'.join([*pickup, *['[V:1]FAd dcd|'] * n, '[V:1]d6|']) + '\n'
+    text = encode(decode(plain), **{**ALL, 'repeats': False})
+    assert text.count('$') == (n + 1) // 4 and reads(text, **ALL) and reads(text.replace('$', ''), **BOTH)
+    body = text.index('[V:1]')
+    for i in (i for i in range(body, len(text)) if text[i] == '\n'):
+        other = text[:i - 1] + text[i:] if text[i - 1] == '$' else text[:i] + '$' + text[i:]
+        assert not reads(other, **ALL)
 
 
 @pytest.mark.parametrize('old,new', [
@@ -57,27 +72,32 @@ def test_a_tune_may_begin_with_a_repeat_or_end_with_one():
 
 @pytest.fixture(scope='module')
 def world():
-    texts = [MARKED.replace('K:G', f'K:{key}') for key in ('G', 'C', 'D', 'F')]
+    texts = [text.replace('K:G', f'K:{key}') for key in ('G', 'C', 'D', 'F') for text in (MARKED, PHRASED)]
     tokenizer = bpe.train(texts, 90)
     torch.manual_seed(0)
     return LSTM(LSTMConfig(vocab_size=90, n_layer=1, hidden_size=16)).eval(), tokenizer
 
 
-def test_tunes_under_the_constraint_keep_its_marks(world):
+@pytest.mark.parametrize('marks', [BOTH, ALL])
+def test_tunes_under_the_constraint_keep_its_marks(world, marks):
     model, tokenizer = world
-    tunes = [Tune(tokenizer, (1, i), Reader(alphabet=set(tokenizer.tokens), **BOTH)) for i in range(6)]
+    tunes = [Tune(tokenizer, (1, i), Reader(alphabet=set(tokenizer.tokens), **marks)) for i in range(6)]
     generate(model, tokenizer, tunes, max_tokens=150, max_bars=8)
     texts = [sample.finish(tune) for tune in tunes]
-    assert all(decode(text) and Reader(**BOTH).feed(text) for text in texts)
-    assert any('|:' in text for text in texts) and any('] ' in text or '/2 ' in text for text in texts)
+    assert all(decode(text) and Reader(**marks).feed(text) for text in texts)
+    assert any('|:' in text for text in texts) and any(' ' in line for text in texts for line in text.splitlines()[5:])
+    assert any('|$' in text for text in texts) == marks['phrases']
 
 
 def test_a_prompt_takes_the_marks_of_the_model():
     asked = lambda **s: types.SimpleNamespace(**{'prompt_bars': None, 'accompany': None, **s})
     assert prompt_text(asked(prompt=PLAIN), BOTH) == encode(decode(PLAIN), beats=True)      # played out: what is given stays given
-    assert prompt_text(asked(prompt=MARKED), {'beats': False, 'repeats': False}) == PLAIN
+    assert prompt_text(asked(prompt=MARKED), {'beats': False, 'repeats': False, 'phrases': False}) == PLAIN
     assert prompt_text(asked(prompt=PLAIN, prompt_bars=2), BOTH) == HEAD + '\n'.join(BARS[:2]) + '\n'
     assert prompt_text(asked(prompt=MARKED, prompt_bars=6), BOTH) == HEAD + '\n'.join(BARS[:5] + BARS[:1]) + '\n'
+    assert prompt_text(asked(prompt=PHRASED, prompt_bars=4), ALL) == HEAD + '\n'.join(BARS[:4]) + '$\n'
+    assert prompt_text(asked(prompt=MARKED), ALL) == encode(decode(PLAIN), beats=True, phrases=True)
+    assert prompt_text(asked(prompt=PHRASED), BOTH) == encode(decode(PLAIN), beats=True)
     assert prompt_text(asked(prompt='', prompt_bars=4), BOTH) == ''
     assert prompt_text(asked(prompt=PLAIN + '\n' + PLAIN), BOTH) == prompt_text(asked(prompt=PLAIN), BOTH)
 
@@ -90,7 +110,7 @@ def test_the_first_bars_of_a_prompt_stay_as_they_are(bars, n, expected):
     if expected[-1] == 'CD':                                    # a bar that is not whole yet
         prompt, wanted = prompt[:-2], wanted[:-2]
     s = types.SimpleNamespace(prompt=prompt, prompt_bars=n, accompany=None)
-    assert prompt_text(s, {'beats': True, 'repeats': False}) == wanted
+    assert prompt_text(s, {'beats': True, 'repeats': False, 'phrases': False}) == wanted
 
 
 @pytest.mark.parametrize('lines', [[':|'], ['|:', '|:']])
