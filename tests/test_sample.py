@@ -3,6 +3,7 @@ import json
 import os
 import random
 import sys
+import types
 
 import mido
 import numpy as np
@@ -220,3 +221,14 @@ def test_losses_on_other_validation_tunes_do_not_compete_for_the_best_checkpoint
     os.remove('out/other/best.pt')
     capsys.readouterr()
     assert sample.best_checkpoint() == 'out/b/best.pt' and capsys.readouterr().out == ''
+
+
+def test_tunes_that_nobody_wants_are_drawn_again_and_counted(monkeypatch):
+    header = 'L:1/8\nM:4/4\nQ:1/4=120\nK:C\nV:1 program=0\n'
+    bars = [f'[V:1]{a}{b}{a}{b} {b}{a}{b}{a}|\n' for a, b in zip('CDEFGABcde', 'GABcdefgab')]
+    texts = [header + 9 * bars[0], header + bars[0], header + ''.join(bars)]
+    monkeypatch.setattr(sample, 'generate', lambda *_: {})
+    start = lambda seed: types.SimpleNamespace(text=texts[seed[2]], ended=True)
+    tunes, first_draws, redrawn, _ = sample.sample_tunes(None, None, start, sample.Settings(num_samples=1), 'builtin')
+    assert (tunes[0].text, first_draws[0].text) == (texts[2], texts[0])
+    assert redrawn == {'going in circles': 1, 'with fewer than 20 notes': 1}

@@ -13,6 +13,7 @@ from music.metrics import (
     commonest,
     compare,
     exact_bars,
+    goes_in_circles,
     header,
     longest_runs,
     metrical_weights,
@@ -221,3 +222,11 @@ def test_bars_that_fill_their_meter_are_counted_one_by_one():
     text = HEADER + '[V:1]C8|\n[V:1]C7|\n[M:3/4][V:1]C6|\n[V:1]C8|\n[K:G][V:1]^F6|\n[V:1]nonsense\n[V:1]F6|[V:2]c6|\n'
     assert exact_bars(text) == (4, 7)
     assert exact_bars('L:1/8\n') == (0, 0)
+
+
+@pytest.mark.parametrize('bars,expected', [
+    ('abababab', True), ('cdaaaaaaaac', True), ('abababac', False), ('aaaazaaaa', False), ('aaaaaaa', False), ('abcabcabcabc', False)])
+def test_eight_bars_in_a_row_of_two_kinds_are_a_circle(bars, expected):
+    line = {bar: 'Z|' if bar == 'z' else f'[V:1]{bar}4 {bar}2 z2|[V:2]{bar.upper()},8|' for bar in 'abcdz'}
+    music = decode(HEADER + '\n'.join(line[bar] for bar in bars) + '\n')
+    assert goes_in_circles(music) == expected
