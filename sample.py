@@ -10,7 +10,7 @@
 
 Then open samples/index.html in a browser. With `constrain` a reader of the notation (sampling/constrain.py) refuses
 each token after which no tune is possible, so every bar fills its meter; without it the texts are the model's own. A
-tune that is too short or mostly silent is drawn again, and how many were is reported.
+tune that is too short, mostly silent or goes in circles is drawn again, and how many were is reported.
 """
 import glob
 import json
