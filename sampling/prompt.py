@@ -8,7 +8,7 @@ from music.musicxml import read_musicxml
 from music.notation import decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
-from music.repeats import unfolded
+from music.repeats import phrased, unfolded
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
 
@@ -47,22 +47,25 @@ def prompt_text(s, marks):
             reasons = [reason for _, _, reason in read_abc(text) if reason]
             fail(f'{name} is no music: {reasons[-1] if reasons else "no tune in it"}')
         text = encode(music)
-    if s.prompt_bars is not None:
-        text = first_bars(text, s.prompt_bars)
     if Reader(**marks).feed(text) is None:                  # without our marks, or with a person's
         try:
             text = encode(decode(text), marks['beats'], phrases=marks['phrases'])
         except ValueError as e:
             fail(f'{name}: {e}; let it end at a barline')
-    return text
+    return text if s.prompt_bars is None else first_bars(text, s.prompt_bars, marks['phrases'])
 
 
-def first_bars(text, n):
-    """The first bars of a text in the notation, repeats played out; all of it if it has no more."""
+def first_bars(text, n, phrases=False):
+    """The first bars of a text in the notation, repeats played out, phrases marked or not; all of it if it has no more.
+    """
     lines = text.splitlines()
     n_header = next((i for i, line in enumerate(lines) if line[0] in '[Z|'), len(lines))
-    bars = [bar for _, bar in unfolded(lines[n_header:])]
-    return text if len(bars) <= n else '\n'.join(lines[:n_header] + bars[:n]) + '\n'
+    header, bars = lines[:n_header], [bar for _, bar in unfolded(lines[n_header:])]
+    if len(bars) <= n:
+        return text
+    if phrases:
+        bars = list(phrased(bars[:n], bool(decode('\n'.join(header + bars[:1])).pickup)))
+    return '\n'.join(header + bars[:n]) + '\n'
 
 
 def start_reader(s, tokenizer, prompt, marks):

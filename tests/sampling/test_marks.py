@@ -96,6 +96,7 @@ def test_a_prompt_takes_the_marks_of_the_model():
     assert prompt_text(asked(prompt=PLAIN, prompt_bars=2), BOTH) == HEAD + '\n'.join(BARS[:2]) + '\n'
     assert prompt_text(asked(prompt=MARKED, prompt_bars=6), BOTH) == HEAD + '\n'.join(BARS[:5] + BARS[:1]) + '\n'
     assert prompt_text(asked(prompt=PHRASED, prompt_bars=4), ALL) == HEAD + '\n'.join(BARS[:4]) + '$\n'
+    assert prompt_text(asked(prompt=PHRASED, prompt_bars=9), ALL) == HEAD + '\n'.join([*BARS[:3], BARS[3] + '$', BARS[4], *BARS[:2], BARS[2] + '$', BARS[3]]) + '\n'
     assert prompt_text(asked(prompt=MARKED), ALL) == encode(decode(PLAIN), beats=True, phrases=True)
     assert prompt_text(asked(prompt=PHRASED), BOTH) == encode(decode(PLAIN), beats=True)
     assert prompt_text(asked(prompt='', prompt_bars=4), BOTH) == ''
