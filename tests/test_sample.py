@@ -85,7 +85,7 @@ def test_tunes_begin_with_the_prompt_whatever_its_form(run, world, tmp_path):
     (tmp_path / 'p.XML').write_text(musicxml(music))
     for prompt, whole in ((text, text), (tmp_path / 'p.musicxml', encode(read_midi(tmp_path / 'p.mid')[0])), (tmp_path / 'p.XML', encode(music)), ((header + bars[0]).replace('\n', '\\n'), header + bars[0]), (tmp_path / 'p.mid', encode(music)), (tmp_path / 'p.abc', header_of_abc)):
         for n in (None, 0, 1):
-            got = sample.prompt_text(sample.Settings(prompt=str(prompt), prompt_bars=n), {"beats": False, "repeats": False})
+            got = sample.prompt_text(sample.Settings(prompt=str(prompt), prompt_bars=n), {"beats": False, "repeats": False, "phrases": False})
             assert got == ''.join(whole.splitlines(keepends=True)[:None if n is None else n + whole.count('\nV:') + 4])
             tune = Tune(world[1], (0,), Reader(), got)
             generate(world[2]['lstm'], world[1], [tune], max_bars=14)
