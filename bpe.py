@@ -25,7 +25,7 @@ import tiktoken
 from configurator import fail
 
 # A mark of repeats; a line of the header; or a stretch of a cell without a space, with the space in front of it, and at
-# the end of the cell with its barline and the end of the line.
+# the end of the cell with its barline, the mark of a phrase and the end of the line.
 SPLIT = r'\|:\n|:\|\n|[A-Z]:[^|\n]*\n| ?[^ |\n]*\|\$?\n?| ?[^ |\n]*\n| ?[^ |\n]+| '
 CHARACTER = r'[\s\S]'
 TUNE = '<|tune|>'
