@@ -28,12 +28,12 @@ from train import load_meta
 M = 1_000_000
 STEP = 8 * 256                                                                  # tokens, of every config
 SIZES = ('gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
-LONGEST = dict.fromkeys(('gpt_7', 'gpt_6', 'gpt_5', 'gpt_4', 'gpt_1'), 40 * M)  # of a size's trunk; others 20M tokens
+LONGEST = {'gpt': 40 * M, 'rnn': 20 * M}                                        # tokens of a trunk
 TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                # cool-downs end after so many
 FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 200 steps of warm-up are a third
 COOLDOWN = 0.2                                                                  # share of a run's tokens
 WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
-SEEDS = {'gpt_1': (2, 3), 'gpt_2': (2, 3), 'gpt_4': (2,), 'rnn_1': (2, 3), 'rnn_2': (2,)}       # beside seed 1, 10M
+SEEDS = {'gpt_1': 3, 'gpt_2': 3, 'rnn_3': 1, 'rnn_4': 1}                        # trunks of a size; of the others two
 ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
@@ -47,6 +47,8 @@ ABLATIONS = {       # what differs from BASE -> options of train.py; behind it t
     'neither key offset nor convolutions': '--key_offset=False --conv_taps=0',
     'context 512': '--block_size=512 --batch_size=4',
     'context 1,024': '--block_size=1024 --batch_size=2',
+    'vocabulary 1,000': '--data_dir={data_dir}-v1000',            # --vocab_size=1000
+    'vocabulary 2,000': '--data_dir={data_dir}-v2000',            # --vocab_size=2000
     'characters': '--data_dir={data_dir}-char',                   # --tokenizer=char
     'midi2abc': '--data_dir={data_dir}-midi2abc',                 # --converter=midi2abc
     'near-duplicates kept': '--data_dir={data_dir}-copies'}       # --near_duplicates=False
@@ -56,7 +58,7 @@ ABLATIONS = {       # what differs from BASE -> options of train.py; behind it t
 class Settings:
     data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # a folder a run
-    part: str | None = None                 # law | seeds | ablations; None: all
+    part: str | None = None                 # law | ablations; None: both
     family: str = 'study'                   # of configs; quick: those of the tune books, ablations alone
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
@@ -78,22 +80,16 @@ def run(s, size, what, group, *options):
 
 
 def law(s):
-    """A job for each size: a trunk at a constant rate, and from it a cool-down to each number of tokens."""
-    for size in SIZES:
-        ends = [tokens for tokens in TOKENS if tokens <= LONGEST.get(size, 20 * M)]
+    """A job for each size and seed: a trunk at a constant rate, and from it a cool-down to each number of tokens."""
+    for size, seed in [(name, seed) for name in SIZES for seed in range(1, SEEDS.get(name, 2) + 1)]:
+        of_seed, suffix = ([f'--seed={seed}'], f'-seed{seed}') if seed > 1 else ([], '')
+        ends = [tokens for tokens in TOKENS if tokens <= LONGEST[size[:3]]]
         begins = [int((1 - COOLDOWN) * tokens) // STEP * STEP for tokens in ends[1:]]
-        trunk = run(s, size, f'{ends[0]}', 'law', *WSD, f'--max_tokens={ends[0]}',
+        trunk = run(s, size, f'{ends[0]}{suffix}', 'law', *WSD, *of_seed, f'--max_tokens={ends[0]}',
                     f'--snapshots={",".join(map(str, begins))}')
-        yield [trunk] + [run(s, size, f'{tokens}', 'short' if tokens < FEWEST else 'law', *WSD,
+        yield [trunk] + [run(s, size, f'{tokens}{suffix}', 'short' if tokens < FEWEST else 'law', *WSD, *of_seed,
                              f'--max_tokens={tokens}', f'--trunk={os.path.join(trunk.out_dir, f"trunk-{begin}.pt")}')
                          for tokens, begin in zip(ends[1:], begins)]
-
-
-def seeds(s):
-    """The same law's runs of other seeds, the whole way to 10M tokens."""
-    for size, others in SEEDS.items():
-        for seed in others:
-            yield [run(s, size, f'{10 * M}-seed{seed}', 'law', *WSD, f'--max_tokens={10 * M}', f'--seed={seed}')]
 
 
 def ablations(s):
@@ -123,7 +119,7 @@ def keep(s, run, row, curve):
     write_rows(curves_path(table), curve, key=['name', 'tokens'])
 
 
-PARTS = {'law': law, 'seeds': seeds, 'ablations': ablations}
+PARTS = {'law': law, 'ablations': ablations}
 
 
 def differences(rows):

@@ -32,10 +32,10 @@ def studied(monkeypatch, tmp_path):
 
 def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     run, calls = studied
-    run('--part=seeds')
-    rows = list(csv.DictReader(open(tmp_path / 'study.csv')))
-    assert len(rows) == len({row['name'] for row in rows}) == len(calls) == sum(map(len, study.SEEDS.values()))
-    run('--part=seeds')
+    run('--part=ablations')
+    rows = list(csv.DictReader(open(tmp_path / 'ablations.csv')))
+    assert len(rows) == len({row['name'] for row in rows}) == len(calls)
+    run('--part=ablations')
     assert len(calls) == len(rows)
     run()
     assert len({name for name, _ in calls}) == len(calls) > 50
@@ -50,17 +50,19 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
 def test_cool_downs_begin_where_their_trunk_was_kept(studied):
     run, calls = studied
     run('--part=law')
-    trunks = {}                                                     # size -> snapshots, in the order of the calls
+    trunks = {}                                         # (size, seed) -> snapshots, in the order of the calls
     for name, o in calls:
-        size, tokens = name.split('-')
-        assert int(o['max_tokens']) == int(tokens)
+        size, tokens, *suffix = name.split('-')
+        key = size, o.get('seed', '1')
+        assert int(o['max_tokens']) == int(tokens) and ''.join(suffix) == ('' if key[1] == '1' else f'seed{key[1]}')
         if 'trunk' not in o:
-            trunks[size] = o['snapshots'].split(',')
+            trunks[key] = o['snapshots'].split(',')
             continue
         start, steps = o['trunk'].rsplit('-', 1)[1][:-3], int(tokens) // study.STEP
-        assert start in trunks[size] and int(start) % study.STEP == 0
+        assert start in trunks[key] and int(start) % study.STEP == 0
+        assert o['trunk'].split('/')[-2].split('-')[2:] == suffix                   # of the same seed
         assert int(start) // study.STEP <= steps - round(study.COOLDOWN * steps)
-    assert list(trunks) == list(study.SIZES)
+    assert list(trunks) == [(size, str(seed)) for size in study.SIZES for seed in range(1, study.SEEDS.get(size, 2) + 1)]
     for size in study.SIZES:                                        # the step that the plan reckons with
         s = configure(Training, [f'{ROOT}/config/study_{size}.py'])
         assert s.batch_size * s.block_size == study.STEP
@@ -70,13 +72,13 @@ def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch, tmp_p
     run, calls = studied
     run('--part=law', '--list')
     lines = capsys.readouterr().out.splitlines()
-    assert not calls and len(lines) == len(study.SIZES)
+    assert not calls and len(lines) == sum(study.SEEDS.get(size, 2) for size in study.SIZES)
     assert all('--snapshots' in line.split(' && ')[0] and '--trunk' not in line.split(' && ')[0] for line in lines)
     assert all('--trunk' in words for line in lines for words in line.split(' && ')[1:])
     monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_4' in out_dir or out_dir.endswith('-10000000'))
     monkeypatch.setattr(study, 'results', lambda name, checkpoint: study.train(name, '', []))
     run('--part=law', '--list')
-    assert len(capsys.readouterr().out.splitlines()) == len(study.SIZES) - 1        # what is finished goes into the table
+    assert len(capsys.readouterr().out.splitlines()) == sum(study.SEEDS.get(size, 2) for size in study.SIZES) - 2  # what is finished goes into the table
     names = {row['name'] for row in csv.DictReader(open(tmp_path / 'study.csv'))}
     assert {name for name, _ in calls} == names and 'gpt_4-20000000' in names and 'gpt_1-10000000' in names
     assert names == {row['name'] for row in csv.DictReader(open(tmp_path / 'study_curves.csv'))}
