@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from model import checked_sum, head_output
 
@@ -32,8 +33,7 @@ class LSTM(nn.Module):
         super().__init__()
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.lstm = nn.LSTM(config.hidden_size, config.hidden_size, config.n_layer, batch_first=True,
-                            dropout=config.dropout if config.n_layer > 1 else 0.0)
+        self.lstm = nn.LSTM(config.hidden_size, config.hidden_size, config.n_layer, batch_first=True)
         self.head = nn.Linear(config.hidden_size, config.vocab_size)
         self.init_weights()
 
@@ -65,9 +65,20 @@ class LSTM(nn.Module):
         the logits are those of the last position only, (B, 1, V).
         """
         if cache is None:
-            return head_output(self.head, self.lstm(self.wte(idx_BT))[0], targets_BT, reduction)
+            return head_output(self.head, self.stacked(self.wte(idx_BT)), targets_BT, reduction)
         x_BTC, (cache['h'], cache['c']) = self.lstm(self.wte(idx_BT), (cache['h'], cache['c']))
         return self.head(x_BTC[:, -1:]), None
+
+    def stacked(self, x_BTC):
+        """What the last layer gives. Dropout between layers by torch's generator: that of cuDNN draws from a state of
+        its own, which no seed reaches, and a run could not be resumed bit for bit."""
+        if not (self.training and self.config.dropout):
+            return self.lstm(x_BTC)[0]
+        zero_1BC = x_BTC.new_zeros(1, len(x_BTC), self.config.hidden_size)
+        for i, weights in enumerate(self.lstm.all_weights):
+            x_BTC = F.dropout(x_BTC, self.config.dropout) if i else x_BTC
+            x_BTC = torch.lstm(x_BTC, (zero_1BC, zero_1BC), weights, True, 1, 0.0, True, False, True)[0]
+        return x_BTC
 
     def init_cache(self, batch):
         """Zero state: `h` and `c`, each (n_layer, B, hidden_size)."""

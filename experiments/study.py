@@ -27,7 +27,7 @@ from train import load_meta
 
 M = 1_000_000
 STEP = 8 * 256                                                                  # tokens, of every config
-SIZES = ('gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
+SIZES = ('gpt_8', 'gpt_7', 'gpt_6', 'rnn_4', 'gpt_5', 'gpt_4', 'rnn_3', 'gpt_3', 'gpt_2', 'rnn_2', 'rnn_1', 'gpt_1')
 LONGEST = {'gpt': 40 * M, 'rnn': 20 * M}                                        # tokens of a trunk
 TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                # cool-downs end after so many
 FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 200 steps of warm-up are a third

@@ -204,3 +204,14 @@ def test_flops_count_six_for_each_weight_of_a_product(arch):
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(ValueError, match='n_embd 30 is no multiple of n_head 4'):
         GPT(GPTConfig(n_embd=30, n_head=4))
+
+
+def test_layers_of_an_lstm_with_dropout_are_those_of_torch(monkeypatch):
+    model = spread(small('lstm', n_layer=3, dropout=0.5))
+    idx = torch.randint(0, 50, (3, 16))
+    whole = model(idx)[0]
+    model.train()
+    dropped = [model(idx)[0] for _ in range(2)]
+    assert not torch.equal(*dropped) and not torch.allclose(dropped[0], whole)
+    monkeypatch.setattr(F, 'dropout', lambda x, p: x)
+    assert torch.allclose(model(idx)[0], whole, atol=1e-6)
