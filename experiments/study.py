@@ -18,12 +18,14 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import stats
 
 from configurator import configure, fail
 from experiments.runner import ROOT, command, finished, read_rows, results, train, write_row, write_rows
 from scaling.runs import curves_path
-from train import load_meta
+from train import Settings as Training
+from train import build_model, load_meta
 
 M = 1_000_000
 STEP = 8 * 256                                                                  # tokens, of every config
@@ -93,10 +95,18 @@ def law(s):
 
 
 def ablations(s):
-    """Pairs with BASE at equal tokens, or at equal notes where the text is another. Those without data are left out."""
+    """Pairs with BASE at equal tokens; at equal compute where a token costs another sum, at equal notes where the text
+    is another. Those without data are left out."""
+    config, tokens = os.path.join(ROOT, 'config', f'{s.family}_{ABLATED}.py'), ABLATION_TOKENS[s.family]
+
     def tokens_a_note(data_dir):
         train = load_meta(data_dir)['splits']['train']
         return train['tokens'] / train['notes']
+
+    def flops_a_token(data_dir, *options):
+        values = {**vars(configure(Training, [config, *options])), 'vocab_size': load_meta(data_dir)['vocab_size']}
+        with torch.device('meta'):          # shapes alone
+            return build_model(values['arch'], values).flops_per_token()
 
     for name, options in ABLATIONS.items():
         options = options.format(data_dir=s.data_dir).split()
@@ -104,12 +114,14 @@ def ablations(s):
         if data_dir != s.data_dir and not os.path.exists(os.path.join(data_dir, 'meta.json')):
             print(f'{name}: left out, there are no data in {data_dir}', file=sys.stderr)
             continue
-        same = data_dir == s.data_dir
-        tokens = ABLATION_TOKENS[s.family]
-        tokens = tokens if same else int(tokens * tokens_a_note(data_dir) / tokens_a_note(s.data_dir))
+        factor = 1
+        if name.startswith(('vocabulary', 'context')):
+            factor = flops_a_token(s.data_dir) / flops_a_token(data_dir, *options)
+        elif data_dir != s.data_dir:
+            factor = tokens_a_note(data_dir) / tokens_a_note(s.data_dir)
         for seed in ABLATION_SEEDS:
             what = f'{name.replace(" ", "_").replace(",", "")}-seed{seed}'
-            yield [run(s, ABLATED, what, name, f'--max_tokens={tokens}', f'--seed={seed}', *options)]
+            yield [run(s, ABLATED, what, name, f'--max_tokens={int(factor * tokens)}', f'--seed={seed}', *options)]
 
 
 def keep(s, run, row, curve):

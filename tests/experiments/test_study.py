@@ -8,6 +8,7 @@ import pytest
 from configurator import configure
 from conftest import ROOT
 from experiments import runner, study
+from model import GPT, GPTConfig
 from train import Settings as Training
 
 
@@ -22,7 +23,7 @@ def studied(monkeypatch, tmp_path):
 
     def run(*options):
         monkeypatch.setattr(study, 'train', train)
-        monkeypatch.setattr(study, 'load_meta', lambda path: {
+        monkeypatch.setattr(study, 'load_meta', lambda path: {'vocab_size': 1000 if path.endswith('-v1000') else 5000,
             'splits': {'train': {'tokens': 600 if path.endswith('-char') else 100, 'notes': 100}}})
         monkeypatch.setattr(sys, 'argv', ['study.py', f'--table={tmp_path}/study.csv', f'--ablations={tmp_path}/ablations.csv',
                                           f'--out_dir={tmp_path}/out', *options])
@@ -84,13 +85,19 @@ def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch, tmp_p
     assert names == {row['name'] for row in csv.DictReader(open(tmp_path / 'study_curves.csv'))}
 
 
-def test_a_text_of_another_length_gets_as_many_notes(studied, tmp_path):
+def test_a_text_of_another_length_gets_as_many_notes_and_dearer_tokens_are_fewer(studied, tmp_path):
     run, calls = studied
-    (tmp_path / 'data-char').mkdir()
-    (tmp_path / 'data-char' / 'meta.json').write_text('')
+    for kind in ('char', 'v1000'):
+        (tmp_path / f'data-{kind}').mkdir()
+        (tmp_path / f'data-{kind}' / 'meta.json').write_text('')
     run('--part=ablations', f'--data_dir={tmp_path}/data')
     tokens = {name: int(o['max_tokens']) for name, o in calls}
     assert tokens['gpt_3-characters-seed1'] == 6 * tokens['gpt_3-as_it_is-seed1'] == 6 * study.ABLATION_TOKENS['study']
+    base, vocabulary, context = [
+        GPT(GPTConfig(vocab, block_size, 2, 3, 96, positions='rotary', key_offset=True, qk_norm=True, conv_taps=4)).flops_per_token()
+        for vocab, block_size in ((5000, 256), (1000, 256), (5000, 1024))]
+    assert tokens['gpt_3-vocabulary_1000-seed2'] == pytest.approx(5e6 * base / vocabulary, abs=1)
+    assert tokens['gpt_3-context_1024-seed1'] == pytest.approx(5e6 * base / context, abs=1)
 
 
 def test_every_size_of_the_plan_has_its_config():
