@@ -223,8 +223,9 @@ def reference(s, checkpoint):
     """(held-out tunes, training tunes) to compare with, lists of Music; None, and one line, where there are none."""
     data_dir = s.data_dir or checkpoint['config']['train']['data_dir']
     without = 'no comparison with held-out tunes, no search for copies'
-    if not os.path.isfile(os.path.join(data_dir, 'meta.json')):
-        return print(f'no data in {data_dir!r}: {without}')
+    for name in ('meta.json', 'tokenizer.json', 'train.bin', 'val.abc', 'test.abc'):
+        if not os.path.isfile(os.path.join(data_dir, name)):
+            return print(f'no {name} in {data_dir!r}: {without}')
     with open(os.path.join(data_dir, 'meta.json'), encoding='utf-8') as f:
         meta = json.load(f)
     if any(meta[part] != checkpoint['meta'][part] for part in ('tokenizer', 'splits')):

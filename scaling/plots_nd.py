@@ -104,6 +104,9 @@ def draw_isoflops(ax, law, title):
         log_axis(ax.xaxis, *span(sizes, 0.06), short)
         log_axis(ax.yaxis, *span(losses, 0.06, 0.12))
         ax.legend(loc='upper right', title='C, FLOPs', ncols=2, columnspacing=1)
+    else:
+        ax.text(0.5, 0.5, 'There is no budget that five sizes\nwere trained for.', ha='center', transform=ax.transAxes)
+        ax.set_axis_off()
     ax.set(xlabel='N, parameters that make compute', title=title)
 
 
