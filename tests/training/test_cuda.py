@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from test_train import MODERN, load, run
 
-from model import ChunkedCrossEntropy
+from model import CHUNK_LOGITS, ChunkedCrossEntropy
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')     # cuBLAS reads it once, when CUDA begins
@@ -59,7 +59,7 @@ def test_a_cache_changes_no_logits(arch, attention):
 
 @pytest.mark.parametrize('dtype, tolerance', [(torch.float32, 2e-3), (torch.bfloat16, 2e-2), (torch.float16, 5e-3)])
 def test_loss_in_chunks_is_that_of_torch(dtype, tolerance, monkeypatch):
-    monkeypatch.setitem(__import__('model').CHUNK_LOGITS, 'cuda', 1000)       # so that there are several
+    monkeypatch.setitem(CHUNK_LOGITS, 'cuda', 1000)       # so that there are several
     torch.manual_seed(1)
     x, weight, bias = (torch.randn(*shape, device='cuda', requires_grad=True) for shape in ((64, 32), (50, 32), (50,)))
     targets = torch.randint(0, 50, (64,), device='cuda')
