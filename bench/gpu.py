@@ -36,11 +36,11 @@ class Settings:
 def start(s, out_dir, steps, config, batch_size, dtype, compiled):
     command = [sys.executable, os.path.join(ROOT, 'train.py'), os.path.join(ROOT, config), *s.options,
                f'--data_dir={s.data_dir}', f'--out_dir={out_dir}', f'--batch_size={batch_size}',
-               f'--dtype={dtype}', f'--compile={compiled}',
-               f'--device={s.device}', f'--max_tokens={steps * batch_size * 256}', '--log_interval=5',
+               f'--dtype={dtype}', f'--compile={compiled}', f'--device={s.device}',
+               f'--max_tokens={steps * batch_size * 256}', '--log_interval=5',
                '--eval_interval=1000000000']
     # the evaluation at the end is not waited for: it comes after the last log line
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def main():
@@ -56,11 +56,12 @@ def main():
         for i, cell in enumerate(cells):
             out_dir = os.path.join(folder, str(i))
             process = start(s, out_dir, s.steps, *cell)
+            line = 'no output'
             for line in process.stdout:
                 if line.startswith(f'step {s.steps}/'):
                     break
             else:
-                fail(f'{cell}: {(process.stderr.read().splitlines() or ["no output"])[-1]}')
+                fail(f'{" ".join(map(str, cell))}: {line.strip().removeprefix("error: ")}')
             process.kill()
             process.wait()
             with open(os.path.join(out_dir, 'log.jsonl'), encoding='utf-8') as f:
