@@ -68,8 +68,9 @@ def fit_l_nd(rows, bootstraps, seed):
     """({arch: L(N, D)}, cautions) of every architecture with enough runs that are alike in all but size and tokens.
 
     Hoffmann's law over total parameters, further `by_size` (the same over other counts), `forms` (what each form
-    misses), `chosen` (the law that foretells best, chosen without the largest size and the longest runs) and `frontier`
-    (the best use of a budget, by the chosen form over the count that makes compute).
+    misses), `chosen` (the law that foretells best, chosen without the largest size and the longest runs), `slices`
+    (each number of tokens alone) and `frontier` (the best use of a budget, by the chosen form over the count that makes
+    compute).
     """
     fits, cautions = {}, []
     for arch in sorted({run['arch'] for run in rows}):
@@ -84,7 +85,7 @@ def fit_l_nd(rows, bootstraps, seed):
         budget = chosen if size == choice['size'] else heldout.fit(kept, size, form, bootstraps, seed)
         law = fits[arch] = next(iter(by_size.values())) | {'forms': heldout.compare(group)}
         n, d, loss = (by_size[size]['data'][key] for key in ('n', 'd', 'loss'))
-        law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget,
+        law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget, 'slices': heldout.at_each_d(kept, chosen),
                 'isoflops': isoflop.isoflops(n, d, loss, seed=seed) if budget['size'] == 'compute' else []}
         used = budget['data']['flops']
         law['frontier'] = best_uses(budget, np.geomspace(used.min(), 10 * used.max(), 13))

@@ -6,7 +6,8 @@
 """
 import numpy as np
 
-from scaling.frontier import FORMS, fit_l_nd, predict_left_out
+from scaling.frontier import FORMS, fit_l_nd, predict, predict_left_out
+from scaling.laws import offset_model, solve_offset
 from scaling.runs import SIZES, choose_l_nd, conditions, size_of
 
 AS_GOOD = 1.1       # a form with fewer free numbers stays unless its misses are above the best's by this factor
@@ -40,6 +41,25 @@ def used(group, sizes):
     """The runs that a law rests on: `sizes` is 'all', or 'without the smallest'."""
     least = min(map(size_of, group)) if sizes != 'all' else 0
     return [run for run in group if size_of(run) > least]
+
+
+def at_each_d(group, law):
+    """L(N) = a N^-alpha + c through the sizes of each number of tokens alone, where at least four have it.
+
+    A list of dicts: tokens (as spoken), sizes, alpha, c, apart: (L(N) - law) / law at the size where it is furthest.
+    """
+    tokens, rows = np.array([c['tokens'] for c in conditions(group)]), []
+    for words in dict.fromkeys(tokens[np.argsort(law['data']['d'], kind='stable')]):
+        n, d, loss = (law['data'][key][tokens == words] for key in ('n', 'd', 'loss'))
+        sizes = np.unique(n)
+        if len(sizes) >= 4:
+            y, x = np.array([np.log(loss[n == size]).mean() for size in sizes]), np.log(sizes)
+            theta_BP, _ = solve_offset(x - x.mean(), y)
+            fitted = np.exp(offset_model(x - x.mean())(theta_BP)[0][0])
+            apart = fitted / np.array([predict(law, size, d[n == size]).mean() for size in sizes]) - 1
+            rows.append({'tokens': words, 'sizes': len(sizes), 'alpha': float(theta_BP[0, 1]),
+                         'c': float(theta_BP[0, 2]), 'apart': float(max(apart, key=abs))})
+    return rows
 
 
 def left_out_sets(group):

@@ -16,6 +16,7 @@ LEVEL = 0.95
 ALPHA_MAX = 5.0         # exponents are sought in (0, 5]; an interval that reaches the end is open there
 DECIDED = 4.0           # an exponent is identified if its interval is above 0 and spans less than this factor
 RATIO_MAX = 1e3         # ratios of sizes at equal loss are sought between 1/1000 and 1000
+GAIN, MOST_DAMPED = 1e-10, 1e6         # where `minimise` stops: least gain of a step, and its shortest steps
 NO_NOISE = 1e-24        # least residual sum of squares to make an interval from: exact data leave rounding errors
 
 
@@ -39,7 +40,8 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
     """B problems of Levenberg-Marquardt side by side: minimise sum_n weight * huber(y - model(theta)) within a box.
 
     model: theta_BP -> (prediction_BN, jacobian_BNP). `low_P == high_P` (they broadcast to B, P) holds a parameter.
-    A finite `delta` reweights the squares at each step (IRLS). Returns (theta_BP, objective_B).
+    A finite `delta` reweights the squares at each step (IRLS). A problem is left alone once a step gains next to
+    nothing, or no step gains. Returns (theta_BP, objective_B).
     """
     theta = np.clip(theta_BP, low_P, high_P).astype(float)
     B, P = theta.shape
@@ -47,7 +49,7 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
     prediction, jacobian = model(theta)
     y, weight = np.broadcast_to(y_BN, prediction.shape), np.broadcast_to(weight_BN, prediction.shape)
     cost = (weight * huber(y - prediction, delta)).sum(1)
-    damping = np.full(B, 1e-3)
+    best_BP, best_B, problem, damping = theta.copy(), cost.copy(), np.arange(B), np.full(B, 1e-3)
     for _ in range(steps):
         residual = y - prediction
         wj = jacobian * (weight * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300)))[..., None]
@@ -62,10 +64,17 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
         new_prediction, new_jacobian = model(trial)
         new_cost = (weight * huber(y - new_prediction, delta)).sum(1)
         better = new_cost < cost
-        damping = np.clip(damping * np.where(better, 0.2, 10), 1e-7, 1e6)
+        done = np.where(better, cost - new_cost < GAIN * cost, damping >= MOST_DAMPED)
+        damping = np.clip(damping * np.where(better, 0.2, 10), 1e-7, MOST_DAMPED)
         for array, new in ((theta, trial), (cost, new_cost), (prediction, new_prediction), (jacobian, new_jacobian)):
             array[better] = new[better]
-    return theta, cost
+        best_BP[problem], best_B[problem] = theta, cost
+        if done.all():
+            break
+        if done.any():
+            theta, low, high, prediction, jacobian, y, weight, cost, problem, damping = (
+                array[~done] for array in (theta, low, high, prediction, jacobian, y, weight, cost, problem, damping))
+    return best_BP, best_B
 
 
 def profile_interval(grid, ssr, best, best_ssr, df, open_ends):

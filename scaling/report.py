@@ -2,7 +2,9 @@
 
 SPOKEN = {'gpt': 'GPT', 'lstm': 'LSTM', 'total': 'total parameters', 'non_embedding': 'non-embedding parameters',
           'compute': 'parameters that make compute', 'flops': 'training FLOPs', 'seconds': 'wall time'}
-FORMULAS = {'hoffmann': 'E + A/N^α + B/D^β', 'gadre': 'E + A/N^α + B/D^α', 'coupled': 'E + A/N^α + B/(D^β·N^γ)'}
+FORMULAS = {'hoffmann': 'E + A/N^α + B/D^β', 'gadre': 'E + A/N^α + B/D^α', 'coupled': 'E + A/N^α + B/(D^β·N^γ)',
+            'kaplan': 'E + ((A/N^α)^(1/κ) + (B/D^β)^(1/κ))^κ'}
+OF_FORM = {'gamma': 'coupled', 'kappa': 'kaplan'}       # numbers that one form alone has
 
 
 def spoken(name):
@@ -114,10 +116,11 @@ def page(result):
 
 
 def l_nd_parts(arch, law):
-    words = {'E': 'E', 'alpha': 'α', 'beta': 'β', 'gamma': 'γ', 'n_exponent': 'N* ~ C^', 'loss_exponent': 'L − E ~ C^-'}
+    words = {'E': 'E', 'alpha': 'α', 'beta': 'β', 'gamma': 'γ', 'kappa': 'κ', 'n_exponent': 'N* ~ C^',
+             'loss_exponent': 'L − E ~ C^-'}
     chosen, rows = law['chosen'], []
     for one in [*law['by_size'].values(), *[chosen] * (chosen['form'] != 'hoffmann' or chosen['sizes'] != 'all')]:
-        used = {key: key != 'gamma' or one['form'] == 'coupled' for key in words}
+        used = {key: OF_FORM.get(key, one['form']) == one['form'] for key in words}
         rows.append([spoken(one['size']), f'{FORMULAS[one["form"]]}, {one.get("sizes", "all")}', len(one['residuals']),
                      *(f'{one[key]:.3g} {interval(one["ci"][key], ".3g")}' if used[key] else '' for key in words),
                      f'{max(one["residuals"], key=abs):+.1%}'])
@@ -129,6 +132,10 @@ def l_nd_parts(arch, law):
             'What each form misses of runs that are left out, over the count and sizes that suit it best:',
             forms_table([min((row for row in law['forms'] if row['form'] == form), key=lambda row: row['misses'])
                          for form in FORMULAS]),
+            'Each number of tokens alone, L(N) = a·N^-α + c, and where it is furthest from the law chosen:',
+            table(['D', 'sizes', 'α', 'c', '(L(N) − law) / law'],
+                  [[row['tokens'], row['sizes'], f'{row["alpha"]:.3f}', f'{row["c"]:.3f}', f'{row["apart"]:+.1%}']
+                   for row in law['slices']]),
             'The best use of a budget, N in ' + spoken(law['budget']['size']) + ':', budgets_table(law)]
 
 

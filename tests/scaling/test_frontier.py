@@ -41,8 +41,23 @@ def test_l_nd_with_outliers_holds_the_truth_and_no_plain_start_beats_it():
         assert min(optimize.minimize(objective, start, method='L-BFGS-B').fun for start in starts) > ours * (1 - 1e-9)
 
 
-def test_optimal_allocation_minimises_the_law():
-    law = frontier.fit_l_nd(*chinchilla_like(np.random.default_rng(11), 60, 0.001), bootstraps=100)
+@pytest.mark.parametrize('form', frontier.FORMS)
+def test_slopes_of_a_form_are_those_of_small_steps(form):
+    x, z = np.random.default_rng(2).normal(size=(2, 20))
+    low, high = frontier.limits(form)
+    theta = np.array([0.3, 0.5, -0.2, 0.4, 0.3, 0.1])[:len(low)]
+    (value,), (slopes,) = frontier.surface(x, z, form)(theta[None])
+    for k, step in enumerate(1e-6 * np.eye(len(theta))):
+        ends = frontier.surface(x, z, form)(np.stack([theta + step, theta - step]))[0]
+        assert slopes[:, k] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-8)
+    law = theta @ frontier.FORMS[form]
+    law[[0, 6]] = np.exp(law[[0, 6]])
+    assert value == pytest.approx(np.log(frontier.losses(law, x, z)))
+
+
+@pytest.mark.parametrize('form', frontier.FORMS)
+def test_optimal_allocation_minimises_the_law(form):
+    law = frontier.fit_l_nd(*chinchilla_like(np.random.default_rng(11), 60, 0.001), bootstraps=100, form=form)
     for row in frontier.compute_optimal(law, [1e18, 1e21]):
         assert row['n'] * row['d'] * 6 == pytest.approx(row['flops'])
         best = optimize.minimize_scalar(lambda v: frontier.predict(law, math.exp(v), row['flops'] / 6 / math.exp(v)), (15, 25))

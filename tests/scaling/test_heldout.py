@@ -19,7 +19,8 @@ def hoffmann(n, d):
 
 
 @pytest.mark.parametrize('form,truth', [
-    ('hoffmann', TRUTH | {'beta': 0.2}), ('gadre', TRUTH | {'beta': 0.35}), ('coupled', TRUTH | {'gamma': 0.1})])
+    ('hoffmann', TRUTH | {'beta': 0.2}), ('gadre', TRUTH | {'beta': 0.35}), ('coupled', TRUTH | {'gamma': 0.1}),
+    ('kaplan', TRUTH | {'kappa': 0.5})])
 def test_the_true_form_over_the_true_count_foretells_what_is_left_out(form, truth):
     rows = heldout.compare(group(lambda n, d: frontier.predict(truth, n - 5e4, d)))
     own = heldout.choose(rows)
@@ -64,6 +65,20 @@ def test_a_smallest_size_that_follows_no_law_is_left_out():
     assert {run['n_total'] for run in kept} == set(SIZES[1:]) and heldout.used(runs, 'all') == runs
     law = heldout.fit(kept, 'compute', bootstraps=2)
     assert all(law[key] == pytest.approx(value, rel=2e-2) for key, value in TRUTH.items())
+
+
+def test_each_number_of_tokens_alone_agrees_with_the_law_it_follows_and_shows_where_it_does_not():
+    runs = group(hoffmann)
+    law = heldout.fit(runs, 'compute', bootstraps=2)
+    rows = heldout.at_each_d(runs, law)
+    assert [row['sizes'] for row in rows] == [6] * 5 and [row['tokens'] for row in rows] == ['1.25M', '2.5M', '5M', '10M', '20M']
+    assert all(abs(row['apart']) < 2e-3 and row['alpha'] == pytest.approx(0.35, abs=0.02) for row in rows)
+    for run in runs:
+        run['loss'] *= 1.05 if run['tokens'] == 5e6 else 1
+    assert [round(row['apart'], 2) for row in heldout.at_each_d(runs, law)] == [0, 0, 0, 0, 0]     # of the losses the law was fitted to
+    law['data']['loss'] = np.array([run['loss'] for run in runs])
+    assert [round(row['apart'], 2) for row in heldout.at_each_d(runs, law)] == [0, 0, 0.05, 0, 0]
+    assert heldout.at_each_d(runs[:15], heldout.fit(runs[:15], 'compute', bootstraps=2)) == []
 
 
 def test_isoflop_curves_have_their_minimum_where_the_law_has_it():
