@@ -24,9 +24,9 @@ LOOK = {'font.size': 14, 'axes.titlesize': 15, 'axes.labelsize': 15, 'legend.fon
         'legend.edgecolor': 'none', 'mathtext.default': 'regular'}
 
 
-def log_axis(axis, low, high, form='{:g}'.format):
-    """A logarithmic axis with round labels that do not run into each other, whatever its span."""
-    decades = math.log10(high / low)
+def log_axis(axis, low, high, form='{:g}'.format, room=1.0):
+    """A logarithmic axis with round labels that do not run into each other, whatever its span; `room` for them."""
+    decades = math.log10(high / low) / room
     axis.axes.set(**{f'{axis.axis_name}scale': 'log', f'{axis.axis_name}lim': (low, high)})
     subs = (1, 1.5, 2, 3, 5, 7) if decades < 1.1 else (1, 2, 5) if decades < 1.7 else (1, 3) if decades < 2.8 else (1,)
     axis.set_major_locator(MaxNLocator(5) if decades < 0.5 else LogLocator(10 ** math.ceil(decades / 6), subs))

@@ -70,12 +70,16 @@ def draw_residuals(ax, law, key, words):
     colour = shade(law['data'][other])
     ax.scatter(x, 100 * np.array(law['residuals']), c=[colour(v) for v in law['data'][other]], s=32, edgecolor='white',
                linewidth=0.5, zorder=3)
-    log_axis(ax.xaxis, *span(x, 0.08), short)
+    log_axis(ax.xaxis, *span(x, 0.08), short, room=0.7)
     ax.set(xlabel=words, ylabel='residual, %')
 
 
 def draw_optimum(l_nd):
-    """Figure of optimum.png: isoFLOP curves, and the best size and tokens by budget, of laws and of the curves."""
+    """Figure of optimum.png: isoFLOP curves, and the best size and tokens by budget, of laws and of the curves.
+
+    Of architectures without such curves only where none has them.
+    """
+    l_nd = {arch: law for arch, law in l_nd.items() if law['isoflops']} or l_nd
     with plt.rc_context(LOOK):
         figure = plt.figure(figsize=(11, 5.2 * len(l_nd)), layout='constrained')
         grid = figure.add_gridspec(len(l_nd), 2)
