@@ -112,13 +112,16 @@ def read_json(path):
 
 
 def order_of(tunes, name, copies):
-    """List of (index, semitones) of a side's tunes and their transposed copies, by hash: any part is a fair sample."""
+    """List of (index, semitones) of a side's tunes, transposed copies first, then the tunes as they stand.
+
+    Both parts are in the order of hashes: any stretch of one is a fair sample of it.
+    """
     order = []
     for i in np.flatnonzero(tunes['side'] == name).tolist():
         key = tunes['key'][i].decode()
         choices = sorted((hashlib.sha256(f'{key}:{n}'.encode()).hexdigest(), i, n) for n in range(-5, 7) if n)
         order += [(key, i, 0), *choices[:copies]]
-    return [(i, semitones) for _, i, semitones in sorted(order)]
+    return [(i, semitones) for _, i, semitones in sorted(order, key=lambda one: (one[2] == 0, one))]
 
 
 def texts_of(order, tunes, paths):
@@ -195,6 +198,7 @@ def main(argv=None):
     if not orders['train']:
         why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items()) or 'no file of music'
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
+    n_as_they_stand = sum(semitones == 0 for _, semitones in orders['train'])
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
 
     with ExitStack() as files:                      # the new files take their names when all are written
@@ -215,7 +219,8 @@ def main(argv=None):
             os.remove(meta_path)
     meta = {'vocab_size': tokenizer.vocab_size,
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
-            'splits': splits, 'keys': keys['train'], 'filters': filters, 'quantisation': quantisation,
+            'splits': splits, 'untransposed': int(lengths['train'][-n_as_they_stand:].sum()),
+            'keys': keys['train'], 'filters': filters, 'quantisation': quantisation,
             'leakage': leakage, 'settings': settings, 'versions': versions, 'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')

@@ -148,10 +148,12 @@ def read_tune(text, converter):
         return None
 
 
-def key_weights(meta):
+def key_weights(checkpoint):
     """key -> probability that a tune in it is kept, in proportion to the share of its training tunes that are not
-    transposed: keys come as often as in the corpus, not as in its copies."""
-    shares = {key: own / n for key, (n, own) in meta.get('keys', {}).items()}
+    transposed: keys come as often as in the corpus, not as in its copies. Nothing to do if these were seen last."""
+    if checkpoint['config']['train'].get('anneal_fraction'):
+        return {}
+    shares = {key: own / n for key, (n, own) in checkpoint['meta'].get('keys', {}).items()}
     return {key: share / max(shares.values()) for key, share in shares.items()} if any(shares.values()) else {}
 
 
@@ -311,7 +313,7 @@ def main():
         tunes, counts = fill_tunes(model, tokenizer, reader, prompt, s)
         first_draws, redrawn = tunes, Counter()
     else:
-        weights = {} if s.key else key_weights(checkpoint['meta'])
+        weights = {} if s.key else key_weights(checkpoint)
         start = lambda seed: Tune(tokenizer, seed, reader, prompt, weights)
         if s.accompany:
             given = read_tune(prompt, converter) or fail('the tune to accompany is not whole: let it end at a barline')

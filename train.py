@@ -69,6 +69,7 @@ class Settings:
     schedule: str = 'cosine'                # cosine | wsd (constant, then linear over the last cooldown_fraction)
     warmup_steps: int | None = None         # None: a tenth of the steps, at most 500
     cooldown_fraction: float = 0.2
+    anneal_fraction: float = 0.0            # the last share of the steps sees tunes as they stand, no transposed copies
     weight_decay: float = 0.1               # on matrices
     beta1: float = 0.9
     beta2: float = 0.95
@@ -171,6 +172,19 @@ def evaluate(model, ids, sizes, run):
             'recalled': parts[0], 'rest': parts[1]}
 
 
+def as_they_stand(s, meta, n_tokens):
+    """The first of train's last windows, those without transposed copies, if a run is to end on them, else 0."""
+    if not 0 <= s.anneal_fraction < 1:
+        fail(f"'anneal_fraction' must be in [0, 1), not {s.anneal_fraction}")
+    copies = n_tokens - meta.get('untransposed', n_tokens)
+    if not s.anneal_fraction or not copies:             # without copies all tunes are as they stand
+        return 0
+    first = -(-copies // s.block_size)
+    if n_windows(n_tokens, s.block_size) - first < s.batch_size:
+        fail(f'anneal_fraction: {s.data_dir} holds fewer than {s.batch_size} windows without transposed copies')
+    return first
+
+
 def train(s, meta, run):
     """Train to the end of the budget, or until a signal; leaves out_dir/ckpt.pt, best.pt and log.jsonl."""
     ids, val_ids = [load_split(s.data_dir, split, meta['vocab_size']) for split in ('train', 'val')]
@@ -181,6 +195,8 @@ def train(s, meta, run):
     if n_steps < 1:
         fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is {s.max_tokens:,}, '
              f'{s.data_dir}/train.bin holds {len(ids):,}')
+    first = as_they_stand(s, meta, len(ids))
+    annealed = n_steps - int(s.anneal_fraction * n_steps) if first else n_steps         # from this step on
     os.makedirs(s.out_dir, exist_ok=True)
 
     # The model and its optimiser, fresh or as a checkpoint has them
@@ -200,10 +216,13 @@ def train(s, meta, run):
         optimizer.load_state_dict(checkpoint['optimizer'])
         scaler.load_state_dict(checkpoint['scaler'])
         done, history, val, skipped = (checkpoint[k] for k in ('step', 'history', 'val', 'skipped'))
-        if done > 0 and lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s):
+        if done > 0 and (lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s)
+                         or first and n_steps != checkpoint['n_steps'] and done > annealed):
             fail(f'the cool-down to {s.max_tokens:,} tokens begins before step {done}, where {s.trunk} was taken')
     model = run.wrap(raw)
     introduce(s, meta, run, raw, n, n_steps, done)
+    if first:
+        run.print(f'after step {annealed:,} only the {n - first:,} windows without transposed copies')
     about = {'config': config_of(s, raw, run), 'meta': meta, 'tokenizer': tokenizer, 'n_steps': n_steps,
              'num_params': raw.num_params(), 'flops_per_token': raw.flops_per_token(), **provenance()}
 
@@ -233,7 +252,9 @@ def train(s, meta, run):
         for group in optimizer.param_groups:
             group['lr'] = group['peak_lr'] * lr_factor(done, n_steps, s)
         torch.manual_seed((s.seed * 1_000_003 + done) * run.world + run.rank)       # for dropout
-        windows = micro_batches(done, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro)
+        late = done >= annealed
+        windows = micro_batches(done - late * annealed, n, s.batch_size, s.seed, run.rank, run.world, run.n_micro,
+                                late * first)
         loss = accumulate(model, (batch(ids, w, s.block_size, run.device) for w in windows), scaler, run)
         norm, taken = update(raw, optimizer, scaler, s.grad_clip)
         skipped += not taken

@@ -50,7 +50,7 @@ def main():
     rows, held_out = [], {}
     for path in s.paths:
         model, tokenizer, checkpoint = sample.load(path, 'cpu')
-        tunes = [Tune(tokenizer, (s.seed, i), key_weights=sample.key_weights(checkpoint['meta']))
+        tunes = [Tune(tokenizer, (s.seed, i), key_weights=sample.key_weights(checkpoint))
                  for i in range(s.num_samples)]
         generate(model, tokenizer, tunes, max_tokens=2000, temperature=s.temperature, top_p=s.top_p)
         texts = [sample.finish(tune) for tune in tunes]

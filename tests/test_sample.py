@@ -232,3 +232,10 @@ def test_tunes_that_nobody_wants_are_drawn_again_and_counted(monkeypatch):
     tunes, first_draws, redrawn, _ = sample.sample_tunes(None, None, start, sample.Settings(num_samples=1), 'builtin')
     assert (tunes[0].text, first_draws[0].text) == (texts[2], texts[0])
     assert redrawn == {'going in circles': 1, 'with fewer than 20 notes': 1}
+
+
+def test_keys_follow_the_tunes_that_are_not_transposed_unless_the_model_saw_these_last():
+    checkpoint = {'meta': {'keys': {'G': [10, 5], 'F#': [10, 0], 'D': [8, 2]}}, 'config': {'train': {}}}
+    assert sample.key_weights(checkpoint) == {'G': 1.0, 'F#': 0.0, 'D': 0.5}
+    assert sample.key_weights(checkpoint | {'config': {'train': {'anneal_fraction': 0.2}}}) == {}
+    assert sample.key_weights(checkpoint | {'meta': {}}) == {}

@@ -22,14 +22,15 @@ def epoch_order(n, seed, epoch):
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
-def micro_batches(step, n, batch_size, seed, rank=0, world=1, n_micro=1):
-    """The windows of one rank's share of a step, as n_micro arrays of equal length.
+def micro_batches(step, n, batch_size, seed, rank=0, world=1, n_micro=1, first=0):
+    """The windows of one rank's share of a step, as n_micro arrays of equal length; of windows `first` to n alone.
 
-    An epoch has n // batch_size steps and its own order; what is left over, less than a step, is not used.
+    An epoch of n windows has n // batch_size steps and its own order; what is left over, less than a step, is not used.
     batch_size is a multiple of world * n_micro.
     """
+    n -= first
     epoch, i = divmod(step, n // batch_size)
-    windows = epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
+    windows = first + epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
     return windows.reshape(world, n_micro, -1)[rank]
 
 
