@@ -39,6 +39,7 @@ SEEDS = {'gpt_1': 3, 'gpt_2': 3, 'rnn_3': 1, 'rnn_4': 1}                        
 ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
+FAR = 16                    # a variance of seeds above so many times the median is another noise than the others'
 ABLATIONS = {       # what differs from BASE -> options of train.py; behind it that of prepare.py
     BASE: '',
     'original attention': '--positions=learned --key_offset=False --qk_norm=False --conv_taps=0',
@@ -137,7 +138,9 @@ PARTS = {'law': law, 'ablations': ablations}
 def differences(rows):
     """Print what each ablation changes, in nats a note, against BASE of the same size and seed.
 
-    The intervals (95%, t) take the noise of seeds from all cells of the size that were trained more than once.
+    The intervals (95%, t) take the noise of seeds from all cells of the size that were trained more than once, but
+    from those whose seeds are FAR apart, such as where one has learned to copy and the other has not yet: these have a
+    noise of their own, that of their differences.
     """
     cells = {}                              # (ablation, size) -> {seed: loss}
     for row in rows:
@@ -149,11 +152,16 @@ def differences(rows):
         seeds = sorted(losses.keys() & reference.keys())
         if name == BASE or not seeds:
             continue
-        same = [list(cell.values()) for (_, other), cell in cells.items() if other == size]
-        freedom = sum(len(cell) - 1 for cell in same)
-        variance = sum(np.var(cell) * len(cell) for cell in same) / freedom if freedom else math.nan
+        same = [list(cell.values()) for (_, other), cell in cells.items() if other == size and len(cell) > 1]
+        far = FAR * np.median([np.var(cell, ddof=1) for cell in same]) if same else math.inf
+        usual = [cell for cell in same if np.var(cell, ddof=1) <= far]
+        freedom = sum(len(cell) - 1 for cell in usual)
+        variance = 2 * sum(np.var(cell) * len(cell) for cell in usual) / freedom if freedom else math.nan
         without, with_it = [np.array([losses[seed] for seed in seeds]) for losses in (reference, losses)]
-        changes, half = with_it - without, stats.t.ppf(0.975, max(1, freedom)) * math.sqrt(2 * variance / len(seeds))
+        changes = with_it - without
+        if len(seeds) > 1 and np.var(with_it, ddof=1) > far:
+            freedom, variance = len(seeds) - 1, np.var(changes, ddof=1)
+        half = stats.t.ppf(0.975, max(1, freedom)) * math.sqrt(variance / len(seeds))
         print(f'| {name} | {size} | {without.mean():.3f} | {with_it.mean():.3f} '
               f'| {", ".join(f"{change:+.3f}" for change in changes)} '
               f'| {changes.mean() - half:+.3f} to {changes.mean() + half:+.3f} |')

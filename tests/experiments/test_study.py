@@ -118,3 +118,16 @@ def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(tmp_path, caps
     other = ['other', 'gpt_2', '4.100', '3.950', '-0.100, -0.200', f'{-0.15 - half:+.3f} to {-0.15 + half:+.3f}']
     char = f'{0.9 - half * 2 ** 0.5:+.3f} to {0.9 + half * 2 ** 0.5:+.3f}'
     assert table == [other, ['char', 'gpt_2', '4.100', '5.000', '+0.900', char]]
+
+
+def test_seeds_that_are_far_apart_have_an_interval_of_their_own_and_widen_no_other(tmp_path, capsys):
+    losses = {study.BASE: (4.0, 4.01), 'late': (5.0, 6.0), 'a': (3.9, 3.92), 'b': (3.8, 3.81)}
+    for name, both in losses.items():
+        for seed, loss in enumerate(both, 1):
+            row = {'name': f'gpt_2-{name}-seed{seed}', 'group': name, 'seed': seed, 'loss_per_note': loss}
+            runner.write_row(tmp_path / 'ablations.csv', row, ['name'])
+    study.differences(runner.read_rows(tmp_path / 'ablations.csv'))
+    ends = [[float(end) for end in line.split('|')[-2].split(' to ')] for line in capsys.readouterr().out.splitlines()[2:]]
+    far, near = 12.7062 * 0.99 / 2, 3.182446 * (2 * (2 * 0.01 ** 2 + 0.02 ** 2) / 2 / 3 / 2) ** 0.5
+    middles = [(1.495, far), (-0.095, near), (-0.2, near)]
+    assert ends == [[pytest.approx(m - half, abs=1e-3), pytest.approx(m + half, abs=1e-3)] for m, half in middles]
