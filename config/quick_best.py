@@ -11,6 +11,6 @@ conv_taps = 4
 batch_size = 8
 epochs = 3
 max_tokens = 5_500_000         # the time that `make` has
-anneal_fraction = 0.2          # at last the keys and the compass of the books
+anneal_fraction = 0.15         # at last the keys and the compass of the books
 beta2 = 0.99
 learning_rate = 0.0065         # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv
