@@ -1,4 +1,4 @@
-# the model that writes the tunes of `make`, wider than the quick family, 2.7 epochs: GPT, 930,563 non-embedding
+# the model that writes the tunes of `make`, wider than the quick family: GPT, 930,563 non-embedding
 # parameters
 arch = 'gpt'
 n_layer = 3
