@@ -11,7 +11,8 @@
     torchrun --nnodes=2 --node_rank=0 --nproc_per_node=8 --master_addr=HOST --master_port=29500 train.py ...
 
 The batch of a step is a pure function of (seed, step): every window of `block_size` tokens is used once an epoch,
-whatever the number of ranks, and a resumed run needs nothing but the step.
+whatever the number of ranks, and a resumed run needs nothing but the step. Only the steps of `anneal_fraction` have
+epochs of their own, of the windows without transposed copies.
 
 Exit status: 0 at the end, 2 a user's mistake (one line), 3 the loss is no longer finite, 128 + n stopped by signal n.
 """
@@ -196,7 +197,8 @@ def train(s, meta, run):
         fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is {s.max_tokens:,}, '
              f'{s.data_dir}/train.bin holds {len(ids):,}')
     first = as_they_stand(s, meta, len(ids))
-    annealed = n_steps - int(s.anneal_fraction * n_steps) if first else n_steps         # from this step on
+    anneals_at = lambda steps: steps - int(s.anneal_fraction * steps) if first else steps       # in a run of `steps`
+    annealed = anneals_at(n_steps)
     os.makedirs(s.out_dir, exist_ok=True)
 
     # The model and its optimiser, fresh or as a checkpoint has them
@@ -217,8 +219,9 @@ def train(s, meta, run):
         scaler.load_state_dict(checkpoint['scaler'])
         done, history, val, skipped = (checkpoint[k] for k in ('step', 'history', 'val', 'skipped'))
         if done > 0 and (lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s)
-                         or first and n_steps != checkpoint['n_steps'] and done > annealed):
-            fail(f'the cool-down to {s.max_tokens:,} tokens begins before step {done}, where {s.trunk} was taken')
+                         or first and n_steps != checkpoint['n_steps']
+                         and done > min(annealed, anneals_at(checkpoint['n_steps']))):
+            fail(f'a run of {s.max_tokens:,} tokens cools down, or anneals, elsewhere than {s.trunk} of step {done}')
     model = run.wrap(raw)
     introduce(s, meta, run, raw, n, n_steps, done)
     if first:

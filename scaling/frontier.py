@@ -83,8 +83,7 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None, form='hoffmann'
     Keys: E, A, B, alpha, beta, gamma, kappa; n_exponent, d_exponent, loss_exponent (N* ~ C^.., D* ~ C^..,
     L - E ~ C^-..); ci (95% bootstrap percentiles of these); identified (both exponents, by the rule of laws.py); form;
     objective (sum of Huber losses); residuals ((seen - fitted) / fitted); outliers (indices beyond 6 robust standard
-    deviations); draws
-    (rows of E, log A, log B, alpha, beta, gamma, kappa: the law's own, then one a resample).
+    deviations); draws (rows of E, log A, log B, alpha, beta, gamma, kappa: the law's own, then one a resample).
     """
     x, z, y = centred(n, d, loss)
     model, (low, high) = surface(x, z, form), limits(form)

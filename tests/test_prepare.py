@@ -358,9 +358,8 @@ def test_transpose_adds_copies_to_train_only(corpus, prepared, tmp_path):
     train, originals = texts_of(out, 'train')[0], texts_of(prepared[0], 'train')[0]
     assert not collections.Counter(originals) - collections.Counter(train)
     assert set(train) < {transposed(text, n) for text in originals for n in range(-5, 7)}
-    last = np.fromfile(tmp_path / 'train.bin', np.uint16)[-meta['untransposed']:].tolist()       # the tunes as they stand
-    tokenizer = bpe.Tokenizer.load(str(tmp_path / 'tokenizer.json'))
-    assert tokenizer.decode([i for i in last if i != tokenizer.tune]) == ''.join(originals)
+    ids, tokenizer = np.fromfile(tmp_path / 'train.bin', np.uint16), bpe.Tokenizer.load(str(tmp_path / 'tokenizer.json'))
+    assert tokenizer.decode([i for i in ids[-meta['untransposed']:].tolist() if i != tokenizer.tune]) == ''.join(originals)
     for name in ('val', 'test'):
         assert sorted(texts_of(out, name)[0]) == sorted(texts_of(prepared[0], name)[0])
 
