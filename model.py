@@ -51,7 +51,8 @@ class Attention(nn.Module):
         self.proj = nn.Linear(C, C)
         self.gain = nn.Parameter(torch.ones(())) if config.qk_norm else None
         angles_SD = torch.arange(config.block_size)[:, None] * 10_000.0 ** (-torch.arange(half) / half)
-        self.register_buffer('angles_SD', angles_SD if config.positions == 'rotary' else None, persistent=False)
+        turns_S2D = torch.stack([angles_SD.cos(), angles_SD.sin()], 1) if config.positions == 'rotary' else None
+        self.register_buffer('turns_S2D', turns_S2D, persistent=False)
 
     def forward(self, x_BTC, layer_cache=None):
         B, T, C = x_BTC.shape
@@ -85,14 +86,14 @@ class Attention(nn.Module):
         if self.gain is not None:           # no logit can run away: no cliff above the best learning rate
             q_BTHD, k_BTHD = (F.rms_norm(x.float(), x.shape[3:]) for x in (q_BTHD, k_BTHD))
             q_BTHD = q_BTHD * self.gain
-        if self.angles_SD is not None:
-            q_BTHD, k_BTHD = (rotated(x, self.angles_SD[positions]) for x in (q_BTHD, k_BTHD))
+        if self.turns_S2D is not None:
+            q_BTHD, k_BTHD = (rotated(x, self.turns_S2D[positions]) for x in (q_BTHD, k_BTHD))
         return q_BTHD.to(dtype), k_BTHD.to(dtype)
 
 
-def rotated(x_BTHD, angles_TD):
+def rotated(x_BTHD, turns_T2D):
     """Channels i and i + D/2 turned as a pair, by an angle that grows with the position (RoPE, Su et al. 2021)."""
-    cos, sin = angles_TD.cos().unsqueeze(-2), angles_TD.sin().unsqueeze(-2)
+    cos, sin = turns_T2D[..., None, :].unbind(-3)
     a, b = x_BTHD.float().chunk(2, 3)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], 3)
 
@@ -140,13 +141,12 @@ class Block(nn.Module):
         if layer_cache is not None:
             _, seen, rows_B1, positions_BT, _ = layer_cache         # seen: (B, 2, block_size, C), what came in before
             seen[rows_B1, i, positions_BT] = x_BTC.to(seen.dtype)
+            places_BTK = positions_BT[..., None] - torch.arange(self.conv_2KC.shape[1], device=x_BTC.device)
+            before_BTKC = seen[rows_B1[..., None], i, places_BTK] * (places_BTK >= 0)[..., None]
+            return x_BTC + (self.conv_2KC[i] * before_BTKC).sum(2)
         out_BTC = x_BTC
         for k, weight_C in enumerate(self.conv_2KC[i]):
-            if layer_cache is None:
-                before_BTC = F.pad(x_BTC, (0, 0, k, 0))[:, :x_BTC.shape[1]]
-            else:
-                before_BTC = seen[rows_B1, i, positions_BT - k] * (positions_BT >= k)[..., None]
-            out_BTC = out_BTC + weight_C * before_BTC
+            out_BTC = out_BTC + weight_C * F.pad(x_BTC, (0, 0, k, 0))[:, :x_BTC.shape[1]]
         return out_BTC
 
 

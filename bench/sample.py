@@ -15,6 +15,7 @@ from dataclasses import dataclass
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import numpy as np
 import torch
 
 import sample
@@ -22,6 +23,7 @@ from configurator import configure, read_config
 from model import GPT, GPTConfig
 from sampling.constrain import Reader
 from sampling.generate import Tune, draw, generate
+from sampling.prompt import marks_of
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Settings:
     tokens: int = 400                   # a tune
     tunes: int = 10
     vocab_size: int = 5000              # of random weights; that of the original models
+    rounds: int = 5                     # the median counts
     threads: int | None = None          # None: torch's default
 
 
@@ -74,36 +77,44 @@ def measure(name, model, tokenizer, s, reader):
     class Endless:
         tokens, tune = tokenizer.tokens + ['x'], -1
 
-    def rate(work):
-        work()                                                       # warm
-        start = time.perf_counter()
-        n = work()
-        return n / (time.perf_counter() - start)
+    def rates(*works):
+        """Tokens a second of each work, a row a round: they take turns, so that a slow minute slows them all."""
+        for work in works:
+            work()                                                   # warm
+        rows = np.empty((s.rounds, len(works)))
+        for row in rows:
+            for i, work in enumerate(works):
+                start = time.perf_counter()
+                n = work()
+                row[i] = n / (time.perf_counter() - start)
+        return rows
+
+    def ratio(a, b):
+        return f'{np.median(a / b):.1f}x'
 
     def cached(n):
         return generate(model, Endless, tunes(n), n, max_tokens=s.tokens, max_bars=10 ** 9, top_p=0.9)
 
-    n_naive = min(s.tokens, 400)
-    base = rate(lambda: naive(model, Endless, tunes(1)[0], n_naive) or n_naive)
-    last = rate(lambda: naive(model, Endless, tunes(1)[0], n_naive, last_only=True) or n_naive)
-    alone = rate(lambda: cached(1)['tokens'])
-    together = rate(lambda: cached(s.tunes)['tokens'])
-    print(f'{name:>12}  naive {base:.0f} ({last:.0f})  '
-          f'cache, alone {alone:.0f}: {alone / base:.1f}x ({alone / last:.1f}x)  '
-          f'{s.tunes} tunes {together:.0f}: {together / base:.1f}x ({together / last:.1f}x)', end='')
+    rows = rates(lambda: naive(model, Endless, tunes(1)[0], s.tokens) or s.tokens,
+                 lambda: naive(model, Endless, tunes(1)[0], s.tokens, last_only=True) or s.tokens,
+                 lambda: cached(1)['tokens'], lambda: cached(s.tunes)['tokens'])
+    base, last, alone, together = rows.T
+    print(f'{name:>12}  naive {np.median(base):.0f} ({np.median(last):.0f})  '
+          f'cache, alone {np.median(alone):.0f}: {ratio(alone, base)} ({ratio(alone, last)})  '
+          f'{s.tunes} tunes {np.median(together):.0f}: {ratio(together, base)} ({ratio(together, last)})', flush=True)
     if reader:          # tunes end where they will and others take their rows: nearly to the end, all rows are in use
-        def whole_tunes(reader):
+        def whole_tunes(counts, reader):
             new = [Tune(tokenizer, (1, i), reader) for i in range(10 * s.tunes)]
             counts.update(generate(model, tokenizer, new, s.tunes, max_tokens=s.tokens, top_p=0.9))
             return counts['tokens']
 
-        for how, held in ('free', None), ('constrained', reader):
-            counts = {}
-            tokens_s = rate(lambda: whole_tunes(held))
+        free, held = {}, {}
+        rows = rates(lambda: whole_tunes(free, None), lambda: whole_tunes(held, reader))
+        for how, counts, tokens_s in zip(('free', 'constrained'), (free, held), np.median(rows, 0)):
             per_tune, dropped = counts['tokens'] / 10 / s.tunes, 100 * counts['dropped'] / counts['tokens']
-            print(f'\n{how:>24}: {tokens_s:.0f} tokens/s, {tokens_s / per_tune:.1f} tunes/s; '
-                  f'{per_tune:.0f} tokens a tune; {dropped:.0f} dropped for 100 kept', end='')
-    print()
+            print(f'{how:>24}: {tokens_s:.0f} tokens/s, {tokens_s / per_tune:.1f} tunes/s; '
+                  f'{per_tune:.0f} tokens a tune; {dropped:.0f} dropped for 100 kept')
+        print(f'the constraint leaves {np.median(rows[:, 1] / rows[:, 0]):.2f} of the tokens/s')
 
 
 def main():
@@ -112,8 +123,9 @@ def main():
         torch.set_num_threads(s.threads)
     print(f'tokens/s, {s.tokens} tokens a tune, torch {torch.__version__}, {torch.get_num_threads()} threads')
     if s.ckpt:
-        model, tokenizer, _ = sample.load(s.ckpt, 'cpu')
-        reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1})
+        model, tokenizer, checkpoint = sample.load(s.ckpt, 'cpu')
+        alphabet = {token for token in tokenizer.tokens if len(token) == 1}
+        reader = Reader(alphabet=alphabet, **marks_of(checkpoint['meta']))
         return measure(os.path.basename(os.path.dirname(s.ckpt)), model, tokenizer, s, reader)
     for name in ('gpt_micro', 'gpt_small'):
         config = read_config(os.path.join(ROOT, 'config', f'{name}.py'), {})
