@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import sample
-from configurator import configure, read_config
+from configurator import configure, fail, read_config
 from model import GPT, GPTConfig
 from sampling.constrain import Reader
 from sampling.generate import Tune, draw, generate
@@ -119,6 +119,8 @@ def measure(name, model, tokenizer, s, reader):
 
 def main():
     s = configure(Settings)
+    if min(s.tokens, s.tunes, s.rounds) < 1:
+        fail('tokens, tunes and rounds must be at least 1')
     if s.threads:
         torch.set_num_threads(s.threads)
     print(f'tokens/s, {s.tokens} tokens a tune, torch {torch.__version__}, {torch.get_num_threads()} threads')
