@@ -148,13 +148,15 @@ def read_tune(text, converter):
         return None
 
 
-def key_weights(checkpoint):
-    """key -> probability that a tune in it is kept, in proportion to the share of its training tunes that are not
-    transposed: keys come as often as in the corpus, not as in its copies. Nothing to do if these were seen last."""
-    if checkpoint['config']['train'].get('anneal_fraction'):
-        return {}
-    shares = {key: own / n for key, (n, own) in checkpoint['meta'].get('keys', {}).items()}
-    return {key: share / max(shares.values()) for key, share in shares.items()} if any(shares.values()) else {}
+def key_of(checkpoint, seed, i):
+    """Key of tune i where nobody asks for one, None if the checkpoint knows no keys: as often as among the training
+    tunes that are not transposed, and spread evenly over the tunes of a seed (steps of the golden ratio)."""
+    keys = checkpoint['meta'].get('keys', {})
+    shares = np.cumsum([own for _, own in keys.values()])
+    if not len(shares) or not shares[-1]:
+        return None
+    place = (np.random.default_rng(seed).random() + i * (5 ** 0.5 - 1) / 2) % 1
+    return list(keys)[np.searchsorted(shares, place * shares[-1], side='right')]
 
 
 def finish(tune):
@@ -313,8 +315,8 @@ def main():
         tunes, counts = fill_tunes(model, tokenizer, reader, prompt, s)
         first_draws, redrawn = tunes, Counter()
     else:
-        weights = {} if s.key else key_weights(checkpoint)
-        start = lambda seed: Tune(tokenizer, seed, reader, prompt, weights)
+        as_it_is = s.key or s.temperature == 0 or s.top_k == 1
+        start = lambda seed: Tune(tokenizer, seed, reader, prompt, None if as_it_is else key_of(checkpoint, *seed[:2]))
         if s.accompany:
             given = read_tune(prompt, converter) or fail('the tune to accompany is not whole: let it end at a barline')
             score = find_score(given, s.programs, reader)

@@ -50,8 +50,7 @@ def main():
     rows, held_out = [], {}
     for path in s.paths:
         model, tokenizer, checkpoint = sample.load(path, 'cpu')
-        tunes = [Tune(tokenizer, (s.seed, i), key_weights=sample.key_weights(checkpoint))
-                 for i in range(s.num_samples)]
+        tunes = [Tune(tokenizer, (s.seed, i), key=sample.key_of(checkpoint, s.seed, i)) for i in range(s.num_samples)]
         generate(model, tokenizer, tunes, max_tokens=2000, temperature=s.temperature, top_p=s.top_p)
         texts = [sample.finish(tune) for tune in tunes]
         musics = [sample.read_tune(text, 'builtin') for text in texts]

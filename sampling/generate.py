@@ -25,15 +25,14 @@ FEW = 128                   # tokens among which the likely ones are sought firs
 REFUSALS = 5                # of one draw, after which the bar of the voice is begun anew
 RETRIES = 20                # times that this is done; then whole bars are given up
 SHORTENINGS = 2             # times that this is done at one place; then the tune ends there
-KEY_DRAWS = 100             # headers drawn for a tune at most, to get a key that is kept
 
 
 class Tune:
-    """A tune as it grows. `seed`: tuple of ints, all that its randomness depends on. `key_weights`: key -> probability
-    that a header with it is kept (rejection sampling), {} for all; a tune with a prompt has its key."""
+    """A tune as it grows. `seed`: tuple of ints, all that its randomness depends on. `key` stands in its header, and is
+    no draw of the model; None: whatever comes. A tune with a prompt has a key."""
     may_shorten = True          # give up bars where the constraint leaves nothing likely
 
-    def __init__(self, tokenizer, seed, reader=None, prompt='', key_weights=None):
+    def __init__(self, tokenizer, seed, reader=None, prompt='', key=None):
         self.tokens = tokenizer.tokens
         state, = np.random.SeedSequence(seed).generate_state(1, np.uint64)
         self.generator = torch.Generator().manual_seed(int(state >> 1))
@@ -45,13 +44,13 @@ class Tune:
         self.ended = self.stuck = False                     # by <|tune|>; because the constraint let no token through
         self.saved = None                                   # (logits (V,), state of the row) at the mark
         self.given, self.free_from = [], 0                  # ids that come next, not drawn; len(ids) behind the last
+        self.key_line = None
         for i in tokenizer.encode(prompt):
             self.add(i, self.reader)
         self.n_prompt_bars = len(self.bar_ends)
         self.is_asked = bool(prompt or reader and any(reader.asked.values()))           # for something in particular
-        self.key_weights = {} if prompt else key_weights or {}
+        self.key_line = (f'K:{key}\n', tokenizer.encode(f'K:{key}\n')) if key and not prompt else None
         self.start = len(self.ids), len(self.text), self.reader
-        self.n_headers = 0                                  # with a key, that have been drawn
         self.furthest = self.shortened = 0                  # bars where it was shortened last, and how often there
         self.mark()
 
@@ -65,6 +64,13 @@ class Tune:
                 self.header_end = len(self.ids)
             elif line not in MARKS:
                 self.bar_ends.append(len(self.ids))
+            if line[:2] == 'Q:' and self.key_line:          # the key is next
+                text, ids = self.key_line
+                self.give(ids, self.reader and self.reader.feed(text))
+
+    def give(self, ids, reader):
+        """`ids` come next; `reader`: the one after them."""
+        self.given, self.reader, self.free_from = list(ids), reader, len(self.ids) + len(ids)
 
     def mark(self):
         """A line or the bar of a voice begins here: the place to come back to."""
@@ -107,15 +113,6 @@ class Tune:
         self.reader, self.n_context = reader and reader.feed(written), 0
         self.mark()
         return n_dropped
-
-    def drop_header(self):
-        """Begin anew if the header has just got a key and chance is against it. Number of ids dropped."""
-        key = self.text[:-1].rpartition('\n')[2]
-        if not self.key_weights or self.bar_ends or self.text[-1:] != '\n' or key[:2] != 'K:':
-            return 0
-        self.n_headers += 1
-        kept = torch.rand((), generator=self.generator) < self.key_weights.get(key[2:], 0)
-        return 0 if kept or self.n_headers == KEY_DRAWS else self.cut(self.start[0])
 
     def context(self, block_size):
         """Ids to fill a row with: all, or once they fill the context the header and the most recent whole bars."""
@@ -224,6 +221,7 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
         for r, tune in enumerate(rows.tunes):
             if r not in drawn:
                 tune.add(tune.given.pop(0), tune.reader)
+                counts['tokens'] += 1
                 continue
             token, reader, likely = drawn[r]
             if token is None and tune.can_shorten(retries):
@@ -237,7 +235,6 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 tune.add(token, reader)
                 counts['tokens'] += 1
                 counts['forced'] += not likely
-                counts['dropped'] += tune.drop_header()
 
         # A finished tune gives its row to a waiting one, or gives it up.
         rows.replace([tune if not done(tune) else waiting.pop() if waiting else None for tune in rows.tunes])

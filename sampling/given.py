@@ -63,7 +63,7 @@ class Around(Tune):
         if self.bars is None:
             return super().add(i, reader)
         if isinstance(reader, Chosen):
-            self.give(*reader)
+            self.give(*reader[:2])
             reader = reader.reader
         elif reader is not self.reader:                         # drawn: does it open a given cell?
             begun = self.text[self.marked[1]:]
@@ -74,10 +74,6 @@ class Around(Tune):
         super().add(i, reader)
         if not self.given and (self.text[-1] in '|\n' or len(self.ids) == self.free_from):
             self.go_on()
-
-    def give(self, ids, reader, *_):
-        """`ids` come next; `reader`: the one after them."""
-        self.given, self.reader, self.free_from = list(ids), reader, len(self.ids) + len(ids)
 
     def read(self, text):
         """The Reader after a given text, which may be off the grid."""

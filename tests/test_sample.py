@@ -4,6 +4,7 @@ import os
 import random
 import sys
 import types
+from collections import Counter
 
 import mido
 import numpy as np
@@ -234,8 +235,12 @@ def test_tunes_that_nobody_wants_are_drawn_again_and_counted(monkeypatch):
     assert redrawn == {'going in circles': 1, 'with fewer than 20 notes': 1}
 
 
-def test_keys_follow_the_tunes_that_are_not_transposed_unless_the_model_saw_these_last():
-    checkpoint = {'meta': {'keys': {'G': [10, 5], 'F#': [10, 0], 'D': [8, 2]}}, 'config': {'train': {}}}
-    assert sample.key_weights(checkpoint) == {'G': 1.0, 'F#': 0.0, 'D': 0.5}
-    assert sample.key_weights(checkpoint | {'config': {'train': {'anneal_fraction': 0.2}}}) == {}
-    assert sample.key_weights(checkpoint | {'meta': {}}) == {}
+def test_keys_follow_the_tunes_that_are_not_transposed_and_are_spread_evenly():
+    checkpoint = {'meta': {'keys': {'G': [10, 5], 'F#': [10, 0], 'D': [8, 2]}}}
+    for n, slack in ((10, 1), (200, 2), (2000, 3)):
+        for seed in range(5):
+            keys = Counter(sample.key_of(checkpoint, seed, i) for i in range(n))
+            assert set(keys) == {'G', 'D'} and abs(keys['G'] - n * 5 / 7) <= slack
+    assert [sample.key_of(checkpoint, 0, i) for i in range(9)] != [sample.key_of(checkpoint, 1, i) for i in range(9)]
+    for meta in ({}, {'keys': {}}, {'keys': {'G': [10, 0]}}):
+        assert sample.key_of({'meta': meta}, 1, 0) is None

@@ -48,7 +48,7 @@ def test_the_model_in_the_clone_writes_tunes_where_nothing_is_trained(tmp_path, 
     path = sample.best_checkpoint()
     assert path == sample.GIVEN and 'results' in capsys.readouterr().out
     model, tokenizer, checkpoint = sample.load(path, 'cpu')
-    tunes = [Tune(tokenizer, (1, i), Reader(**marks_of(checkpoint['meta'])),
-                  key_weights=sample.key_weights(checkpoint)) for i in range(4)]
+    tunes = [Tune(tokenizer, (1, i), Reader(**marks_of(checkpoint['meta'])), key=sample.key_of(checkpoint, 1, i))
+             for i in range(4)]
     generate(model, tokenizer, tunes, top_p=0.9)
     assert sum(len(decode(sample.finish(tune)).notes) for tune in tunes) > 80 and checkpoint['val']['per_note'] < 1.4
