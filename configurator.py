@@ -79,6 +79,8 @@ def configure(cls, argv=None):
     if paths:
         settings.paths = paths
     settings.config_files = config_files
+    if (getattr(settings, 'seed', 0) or 0) < 0:
+        fail(f"'seed' must be at least 0, not {settings.seed}")
     return settings
 
 

@@ -2,7 +2,8 @@
 
     python train.py config/gpt_micro.py                         # -> out/gpt_micro/{ckpt,best}.pt, log.jsonl
     python train.py config/gpt_micro.py config/original.py      # the original study's recipe -> out/gpt_micro-original
-    python train.py config/gpt_micro.py --resume                # goes on where it was stopped, bit for bit
+    python train.py config/gpt_micro.py --resume                # goes on where it was stopped, bit for bit; without
+                                                                # it a former run is put aside, in former-1 and so on
     python train.py config/gpt_micro.py --eval_only --split=test
     python train.py config/gpt_tiny.py --schedule=wsd --max_tokens=50e6 --snapshots=8e6      # a trunk, and from it
     python train.py config/gpt_tiny.py --schedule=wsd --max_tokens=10e6 --out_dir=out/10M \\
@@ -32,7 +33,7 @@ from configurator import configure, fail
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
 from plumbing.checkpoint import read_checkpoint
-from training.checkpoint import config_of, provenance, starting_point, write_checkpoint
+from training.checkpoint import config_of, provenance, put_aside, starting_point, write_checkpoint
 from training.loader import batch, micro_batches, n_windows
 from training.log import Log, in_words, introduce
 from training.machine import DTYPES, Run, StopSignal
@@ -222,6 +223,8 @@ def train(s, meta, run):
                          or first and n_steps != checkpoint['n_steps']
                          and done > min(annealed, anneals_at(checkpoint['n_steps']))):
             fail(f'a run of {s.max_tokens:,} tokens cools down, or anneals, elsewhere than {s.trunk} of step {done}')
+    if run.rank == 0 and not s.resume:
+        put_aside(s.out_dir, s.trunk)
     model = run.wrap(raw)
     introduce(s, meta, run, raw, n, n_steps, done)
     if first:

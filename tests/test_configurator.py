@@ -99,6 +99,7 @@ def test_types_in_config_files(tmp_path):
     (['--n_head=True'], "'n_head' must be int, not True"),
     (['--out_midi=2'], "'out_midi' must be bool"),
     (['--seed=x'], "'seed' must be int or None"),
+    (['--seed=-1'], "'seed' must be at least 0"),
     (['--snapshots=1,x'], "'snapshots' must be list[int] or None"),
     (['--n_head'], '--n_head needs a value'),
     (['-n=2'], "'-n=2' is no setting"),

@@ -237,7 +237,7 @@ def test_tunes_that_nobody_wants_are_drawn_again_and_counted(monkeypatch):
 
 def test_keys_follow_the_tunes_that_are_not_transposed_and_are_spread_evenly():
     checkpoint = {'meta': {'keys': {'G': [10, 5], 'F#': [10, 0], 'D': [8, 2]}}}
-    for n, slack in ((10, 1), (200, 2), (2000, 3)):
+    for n, slack in ((10, 1.5), (200, 2), (2000, 3)):
         for seed in range(5):
             keys = Counter(sample.key_of(checkpoint, seed, i) for i in range(n))
             assert set(keys) == {'G', 'D'} and abs(keys['G'] - n * 5 / 7) <= slack

@@ -43,6 +43,21 @@ def provenance():
     return {'versions': versions, 'git': commit or None}
 
 
+def put_aside(out_dir, trunk=None):
+    """Before a new run: the files of the one that is in its folder, but for `trunk`, go to the folder's former-N."""
+    if not os.path.exists(os.path.join(out_dir, 'ckpt.pt')):
+        return
+    n = 1
+    while os.path.exists(former := os.path.join(out_dir, f'former-{n}')):
+        n += 1
+    os.mkdir(former)
+    for name in os.listdir(out_dir):
+        path = os.path.join(out_dir, name)
+        if (name == 'log.jsonl' or name.endswith('.pt')) and not (trunk and os.path.samefile(path, trunk)):
+            os.rename(path, os.path.join(former, name))
+    print(f'{out_dir} held another run, which is in {former} now; --resume would have gone on with it', flush=True)
+
+
 def starting_point(s, model, meta, run):
     """The checkpoint to go on from: the run's own with --resume, else the trunk that it branches off, else None."""
     own = os.path.join(s.out_dir, 'ckpt.pt')

@@ -2,7 +2,6 @@
 import json
 import random
 import types
-from collections import Counter
 
 import numpy as np
 import pytest

@@ -127,3 +127,29 @@ def test_a_full_disk_keeps_the_former_checkpoint(failing, monkeypatch, tmp_path,
         checkpoint_module.write_checkpoint({'step': 2}, path)
     assert e.value.code == 2 and 'No space left' in capsys.readouterr().err
     assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['ckpt.pt']
+
+
+# ---- a second run in the same folder
+
+def test_a_new_run_puts_the_former_one_aside_whole(monkeypatch, data, tmp_path, capsys):
+    first = run(monkeypatch, data, tmp_path, '--schedule=wsd', '--snapshots=320')
+    log = (tmp_path / 'log.jsonl').read_text()
+    second = run(monkeypatch, data, tmp_path, '--schedule=wsd', f'--trunk={tmp_path}/trunk-320.pt', '--max_tokens=512')
+    assert second['step'] == 8 and 'former-1' in capsys.readouterr().out
+    assert_same_run(load(tmp_path / 'former-1'), first)
+    assert (tmp_path / 'former-1' / 'log.jsonl').read_text() == log
+    assert sorted(os.listdir(tmp_path / 'former-1')) == ['best.pt', 'ckpt.pt', 'log.jsonl']
+    third = run(monkeypatch, data, tmp_path, '--seed=2')
+    assert_same_run(load(tmp_path / 'former-2'), second)
+    assert 'trunk-320.pt' in os.listdir(tmp_path / 'former-2') and 'former-2' in capsys.readouterr().out
+    run(monkeypatch, data, tmp_path, '--seed=2', '--resume')
+    assert 'held another run' not in capsys.readouterr().out and not (tmp_path / 'former-3').exists()
+    assert_same_run(load(tmp_path), third)
+
+
+def test_a_mistake_in_the_new_run_leaves_the_former_one_where_it_is(monkeypatch, data, tmp_path):
+    first = run(monkeypatch, data, tmp_path)
+    with pytest.raises(SystemExit) as e:
+        run(monkeypatch, data, tmp_path, '--max_tokens=1')
+    assert e.value.code == 2 and not (tmp_path / 'former-1').exists()
+    assert_same_run(load(tmp_path), first)
