@@ -109,13 +109,30 @@ def test_loss_is_the_cross_entropy_of_the_logits(arch):
     torch.testing.assert_close(model(idx, targets, reduction='none')[1], expected)
 
 
+@pytest.mark.parametrize('normed', [False, True])
 @pytest.mark.parametrize('T', [1, 2, 15, 16])
-def test_attention_in_blocks_is_flash_attention(T):
+def test_attention_in_blocks_is_flash_attention(T, normed):
     torch.manual_seed(0)
     qkv = [torch.randn(2, 3, T, 8, requires_grad=True) for _ in range(3)]
-    one, two = attention_in_blocks(*qkv, 0.0), flash_attention(*qkv, 0.0)
+    one, two = attention_in_blocks(*qkv, 0.0, normed), flash_attention(*qkv, 0.0)
     torch.testing.assert_close(one, two)
     torch.testing.assert_close(torch.autograd.grad(one.square().sum(), qkv), torch.autograd.grad(two.square().sum(), qkv))
+
+
+@pytest.mark.parametrize('gain', [100.0, -100.0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_normed_queries_and_keys_cannot_overflow_whatever_their_gain(gain, dtype, monkeypatch):
+    model = small('gpt', qk_norm=True)
+    for block in model.blocks:
+        block.attn.gain.data.fill_(gain)
+    idx = torch.randint(0, 50, (4, 16))
+    plain = model(idx, idx)[1]
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
+        loss = model(idx, idx)[1]
+    loss.backward()
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5 if dtype == torch.float32 else 0.1)
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize('tokens', [1, 7, 64, 65])
