@@ -1,4 +1,4 @@
-# the model of results/tunes.pt: deeper than quick_best, more keys, three epochs; GPT, 1.2M non-embedding parameters
+# the model of results/tunes.pt: deeper than quick_best, more keys, five epochs; GPT, 1.2M non-embedding parameters
 arch = 'gpt'
 data_dir = 'data/tunes'        # python prepare.py --transpose=5 --out_dir=data/tunes
 n_layer = 4
@@ -10,7 +10,7 @@ qk_norm = True
 conv_taps = 4
 dropout = 0.1
 batch_size = 8
-epochs = 3
+epochs = 5
 anneal_fraction = 0.15         # at last the keys and the compass of the books
 beta2 = 0.99
 learning_rate = 0.008
