@@ -42,12 +42,12 @@ out/%/done: out/.config/%.py $(DATA) | $(READY)
 	OMP_NUM_THREADS=1 $(PY) train.py config/$*.py --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
 	@touch $@
 
-# These two run side by side: a thread each, or each waits for the other's.
+# These two run side by side, the tunes as soon as their model is there: a thread each, or each waits for the other's.
 out/scaling/scaling.json: $(RUNS)
 	OMP_NUM_THREADS=1 $(PY) fit_scaling.py $(RUNS:done=ckpt.pt)
 
-samples/index.html: $(RUNS)
-	OMP_NUM_THREADS=1 $(PY) sample.py --out_midi
+samples/index.html: out/quick_best/done
+	OMP_NUM_THREADS=1 $(PY) sample.py --ckpt=out/quick_best/best.pt --out_midi
 
 test: $(READY)
 	$(PY) -m pytest -q -n 2 --dist=loadfile

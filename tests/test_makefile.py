@@ -36,8 +36,10 @@ def make(tmp_path):
 
 def test_make_trains_the_family_once(make, tmp_path):
     calls = make()
-    assert calls[0].startswith('prepare.py') and {call.split()[0] for call in calls[-2:]} == {'fit_scaling.py', 'sample.py'}
-    assert sum(call.startswith('train.py') for call in calls) == 8
+    scripts = [call.split()[0] for call in calls]
+    assert scripts[0] == 'prepare.py' and sorted(scripts[1:]) == ['fit_scaling.py', 'sample.py', *['train.py'] * 8]
+    assert scripts.index('fit_scaling.py') >= 8             # behind all runs, the tunes behind the one that writes them
+    assert calls.index('sample.py --ckpt=out/quick_best/best.pt') > calls.index('train.py config/quick_best.py')
     assert make() == []
 
 
