@@ -18,7 +18,7 @@ MAKEFLAGS += -j$(CORES)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-all: out/scaling/scaling.json samples/index.html
+all: samples/index.html out/scaling/scaling.json
 	@echo "look at out/scaling/scaling.png and out/scaling/report.md, listen to samples/index.html"
 
 $(VENV)/ready: requirements.txt

@@ -54,7 +54,7 @@ class Settings:
     max_bars: int = 64                  # a tune that has not ended by then is cut there
     max_tokens: int = 2000              # likewise; the open bar is dropped
     temperature: float = 1.0            # 0: always the most likely token
-    top_p: float = 0.95                 # draw from the most likely tokens that hold this share; 1: from all
+    top_p: float = 0.97                 # draw from the most likely tokens that hold this share; 1: from all
     top_k: int | None = None            # draw from so many at most
     seed: int = 1                       # tune i depends on (seed, i) alone
     constrain: bool = True              # refuse what cannot become a tune
