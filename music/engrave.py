@@ -11,6 +11,7 @@ from itertools import accumulate
 
 SCALE = 0.4                         # of verovio's own size: a staff is 29 pixels high
 MARGIN = 10                         # pixels around the music
+LABEL_MARGIN = 32                   # left of instruments' names: verovio reckons with Times, others are wider
 NARROW = 600                        # pixels: below that, instruments have their short names, and a single one none
 FULL = 0.92                         # verovio breaks lines that are up to so much of the width, or a little more
 OPTIONS = {'scale': 100 * SCALE, 'pageHeight': 60000, 'adjustPageHeight': True, 'header': 'none',
@@ -30,12 +31,13 @@ def engrave(text, width, name='score'):
     ValueError if verovio cannot read the text."""
     if width < NARROW:
         text = re.sub(r'(?<=<part-name>)[^<]*(?=</part-name>(?:<part-abbreviation>([^<]*))?)', r'\1', text)
-    ragged = {**OPTIONS, 'breaks': 'auto', 'noJustification': True, 'adjustPageWidth': True}
+    options = OPTIONS if width < NARROW else {**OPTIONS, 'pageMarginLeft': round(LABEL_MARGIN / SCALE)}
+    ragged = {**options, 'breaks': 'auto', 'noJustification': True, 'adjustPageWidth': True}
     pages = rendered(text, {**ragged, 'pageWidth': round(FULL * width / SCALE)})
     width = max(width, *(size(page)[0] for page in pages))
     systems = [system.count('class="measure"') for page in pages for system in page.split('class="system"')[1:]]
     breaks = 'encoded' if len(systems) > 1 else 'none'          # the same lines again, now all of one width
-    page, = rendered(with_breaks(text, systems), {**OPTIONS, 'breaks': breaks, 'pageWidth': round(width / SCALE)})
+    page, = rendered(with_breaks(text, systems), {**options, 'breaks': breaks, 'pageWidth': round(width / SCALE)})
     width, height = size(page)                                  # a single line is as wide as it is
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" class="engraved" '
             f'style="background:#fff" {clean(page, name)}\n')
