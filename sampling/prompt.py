@@ -73,7 +73,8 @@ def start_reader(s, tokenizer, prompt, marks):
     prompt, its header stands, and `programs` are voices that are written to it (accompany.py)."""
     programs, alphabet = s.programs or [], {token for token in tokenizer.tokens if len(token) == 1}
     rows = [('meter', s.meter, METERS, 'such as 4/4, 3/4, 6/8'), ('key', s.key, KEYS, ' '.join(KEYS)),
-            ('tempo', s.tempo, range(1, 10000), '1 to 9999 quarters a minute'), ('prompt', prompt, [prompt], ''),
+            ('tempo', s.tempo, range(1, 10000), '1 to 9999 quarters a minute'),
+            ('accompany' if s.accompany else 'prompt', prompt, [prompt], ''),
             *(('programs', p, [voice.removeprefix('program=') for voice in VOICES], '0-127, drums') for p in programs)]
     for name, value, known, what in rows:
         if value is not None and value not in known:
