@@ -63,7 +63,7 @@ class Around(Tune):
         if self.bars is None:
             return super().add(i, reader)
         if isinstance(reader, Chosen):
-            self.give(*reader[:2])
+            self.give(reader.given, reader.reader)
             reader = reader.reader
         elif reader is not self.reader:                         # drawn: does it open a given cell?
             begun = self.text[self.marked[1]:]
