@@ -180,7 +180,8 @@ def main(argv=None):
     paths = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
 
     settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}
-    versions = {name: importlib.metadata.version(name) for name in (*shards.LIBRARIES, 'rustbpe', 'tiktoken')}
+    versions = {name: importlib.metadata.version(name)
+                for name in (*shards.LIBRARIES, 'music21', 'rustbpe', 'tiktoken')}
     inputs = shards.hash_of([settings, [os.path.basename(path) for path in paths], versions], [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
     meta = read_json(meta_path)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from corpus import dedupe
 from music import notation
 from music.midi import read_midi
-from music.musicxml import read_musicxml
 from music.notes import bar_starts
 from music.quantise import MidiError
+from music.score import read_score
 from music.tunebook import read_abc
 
 MIN_NOTES, MIN_BARS = 20, 4         # what is shorter is no tune,
@@ -69,7 +69,7 @@ def read(name, data):
             yield music, None, reason
         return
     try:
-        yield *(read_musicxml if suffix in ('.mxl', '.musicxml') else read_midi)(data), None
+        yield *(read_score if suffix in ('.mxl', '.musicxml') else read_midi)(data), None
     except MidiError as e:
         yield None, None, str(e)
 

@@ -92,7 +92,7 @@ def folder_files(folder):
 
 
 def bundled_files():
-    """The tune books and chorales in the music21 package, without importing it; the chorales, which are slow, first."""
+    """The chorales and tune books in the music21 package, without importing it."""
     package = importlib.util.find_spec('music21')
     corpus = os.path.join(package.submodule_search_locations[0], 'corpus') if package else ''
     names = [os.path.join(folder, name) for folder, suffix in BUNDLED if os.path.isdir(os.path.join(corpus, folder))

@@ -15,7 +15,8 @@ def table(meta):
     for reason, c in sorted(meta['filters'].items(), key=lambda item: -item[1]['tunes']):
         lines.append(row('  ' + reason, c['tunes'], c['notes']))
     for title in ('quantisation', 'leakage'):
-        lines += ['', title] + [row('  ' + name.replace('_', ' '), figure) for name, figure in meta[title].items()]
+        figures = [row('  ' + name.replace('_', ' '), figure) for name, figure in meta[title].items()]
+        lines += ['', title, *figures] if figures else []
     return '\n'.join([*lines, '', f"vocabulary {meta['vocab_size']:,} ({meta['tokenizer']['kind']})"])
 
 

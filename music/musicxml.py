@@ -1,27 +1,19 @@
-"""Music <-> MusicXML, the sheet music that notation programs read.
+"""Notes -> MusicXML, the sheet music that notation programs read. (The way back is score.py.)
 
     text = musicxml(music, 'Untitled')
-    music, report = read_musicxml(data)             # raises MidiError(reason)
 
 A voice is a part with its General MIDI program; staff.py says how its notes are written. Drums are unpitched notes on a
 percussion clef, each with the instrument whose MIDI pitch it is; where one is tied on, nothing is drawn. All that is on
 the grid can be written. Octaves stand where they are, down to MIDI pitch 0 in octave -1, with as many ledger lines as
 that takes.
 """
-import gc
-import io
 import re
-import zipfile
-from fractions import Fraction
-from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from music.abcfile import spelled
 from music.instruments import INSTRUMENTS
-from music.midi import read_midi
 from music.notation import SEMITONES, spelling
-from music.notes import UNITS, Voice, bar_length, bar_starts, beat_length, fitting_meter
-from music.quantise import MidiError
+from music.notes import UNITS, Voice, bar_length, bar_starts, beat_length
 from music.staff import LAYERS, beams, pieces_of, spans_of, staves_of
 
 TYPES = {128: 'breve', 64: 'whole', 32: 'half', 16: 'quarter', 8: 'eighth', 4: '16th', 2: '32nd', 1: '64th'}
@@ -36,8 +28,6 @@ TEMPO = ('<direction placement="above"><direction-type><metronome><beat-unit>qua
          '</per-minute></metronome></direction-type><sound tempo="{0}"/></direction>\n')
 RATIO = '<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes></time-modification>'
 
-
-# ---- Writing
 
 def musicxml(music, title=''):
     """Text of a MusicXML 4.0 file. Row i of music.notes has the ids row-<i> and, where it is tied on, row-<i>-1,
@@ -210,115 +200,3 @@ def element(pieces, i, heads, beam, hide_rest, voice, staff):
                  f'{voice}{kind}{accidental}{ratio}{head}{staff}' + beam * (n == 0) +
                  f'<notations>{marks}</notations>' * bool(marks) + '</note>\n')
     return text
-
-
-# ---- Reading
-
-ROADMAP = ('repeat', 'ending', 'segno', 'coda', 'words')        # elements that may say what is played again
-
-
-def read_musicxml(data):
-    """(Music, report) of the bytes of a MusicXML file (.musicxml, .xml or .mxl): through music21, which plays repeats
-    out and transposes, and MIDI; then the pickup, which MIDI has not. Raises MidiError(reason)."""
-    import music21  # slow to import, and few need it
-    import symusic
-    collecting = gc.isenabled()
-    gc.disable()                                # a search for cycles in its objects takes a fifth of the time
-    try:
-        root = ElementTree.fromstring(unpacked(data))
-        kits = pitch_drums(root)
-        score = music21.converter.parseData(ElementTree.tostring(root, encoding='unicode'), format='musicxml')
-        names = [str(number) for number, part in enumerate(root.iter('part'))
-                 for _ in range(max([int(staves.text) for staves in part.iter('staves')], default=1))]
-        for name, part in zip(names, score.parts):
-            for instrument in part[music21.instrument.Instrument]:
-                instrument.partName = name      # becomes the name of the track
-        first = score.parts[0].getElementsByClass(music21.stream.Measure)[0]
-        pickup = int(Fraction(first.duration.quarterLength) * UNITS)
-        score.toSoundingPitch(inPlace=True)
-        if any(root.find(f'.//{mark}') is not None for mark in ROADMAP):
-            score = score.expandRepeats()
-        for part in score.parts:
-            join_ties(part)
-        flat = music21.stream.Score([part.flatten() for part in score.parts])
-        flat.coreCopyAsDerivation = lambda *_, **__: flat       # music21 copies what it plays: this one needs no copy
-        midi = symusic.Score.from_midi(music21.midi.translate.streamToMidiFile(flat).writestr())
-        numerator, denominator = midi.time_signatures[0].numerator, midi.time_signatures[0].denominator
-    except Exception as e:                      # music21 raises anything
-        raise MidiError('music21 cannot read it') from e
-    finally:
-        if collecting:
-            gc.enable()
-    voices = {}
-    for track in midi.tracks:
-        if track.is_drum and track.name in kits:
-            track.program = kits[track.name]
-        first = voices.setdefault((track.name, track.program, track.is_drum), track)
-        if first is not track:                  # the staves of a part are one voice again
-            first.notes.extend(list(track.notes))
-            track.notes.clear()
-    if not 0 < pickup < bar_length(numerator, denominator) or not (short := fitting_meter(pickup)):
-        return read_midi(midi.dumps_midi())
-    midi.time_signatures = [symusic.TimeSignature(0, *short),
-                            symusic.TimeSignature(pickup * midi.tpq // UNITS, numerator, denominator),
-                            *list(midi.time_signatures)[1:]]
-    music, report = read_midi(midi.dumps_midi())
-    if len(music.meters) > 1 and music.meters[1] == (pickup, numerator, denominator):
-        music.meters = [(0, numerator, denominator)] + music.meters[2:]
-        music.pickup = pickup
-    return music, report
-
-
-def join_ties(part):
-    """Make each chain of tied notes one note, and a chord with a tie several: music21 joins only whole chords."""
-    from music21.common import opFrac  # keeps times exact
-    from music21.note import Note
-    open_notes = {}                             # (pitch, time) at which a note is tied on -> its first note
-    for element in sorted(part.recurse().notes, key=lambda element: element.getOffsetInHierarchy(part)):
-        members = element.notes if element.isChord else [element]
-        if element.duration.isGrace or not any(member.tie for member in members if isinstance(member, Note)):
-            continue
-        site, at, start = element.activeSite, element.offset, element.getOffsetInHierarchy(part)
-        site.remove(element)
-        for member in members:
-            tie, pitch = member.tie and member.tie.type, member.pitch.midi
-            note = open_notes.pop((pitch, start), None) if tie in ('stop', 'continue') else None
-            if note:
-                note.quarterLength = opFrac(note.quarterLength + element.quarterLength)
-            else:
-                note = Note(member.pitch, quarterLength=element.quarterLength)
-                site.insert(at, note)
-            if tie in ('start', 'continue'):
-                open_notes[pitch, opFrac(start + element.quarterLength)] = note
-
-
-def unpacked(data):
-    """The XML of a file, which may be zipped."""
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        return data
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return archive.read(next(name for name in archive.namelist()
-                                 if name.endswith(('.xml', '.musicxml')) and not name.startswith('META-INF/')))
-
-
-def pitch_drums(root):
-    """Give unpitched notes the pitch of their instruments, which music21 does not look up. {number of a part, as text:
-    MIDI program} of all parts."""
-    pitches = {sound.get('id'): int(sound.findtext('midi-unpitched')) - 1
-               for sound in root.iter('midi-instrument') if sound.findtext('midi-unpitched')}
-    for part in root.iter('part'):
-        for note in part.iter('note'):
-            unpitched, instrument = note.find('unpitched'), note.find('instrument')
-            if unpitched is None or instrument is None or instrument.get('id') not in pitches:
-                continue
-            octave, step = divmod(pitches[instrument.get('id')], 12)
-            unpitched.tag = 'pitch'
-            unpitched[:] = []
-            name = 'C C# D D# E F F# G G# A A# B'.split()[step]
-            for tag, text in (('step', name[0]), ('alter', str(len(name) - 1)), ('octave', str(octave - 1))):
-                ElementTree.SubElement(unpitched, tag).text = text
-    for part in root.iter('score-part'):        # the bass drum is one that music21 takes for a drum
-        for sound in part.findall('.//midi-unpitched')[:1]:
-            sound.text = '36'
-    programs = [part.findtext('.//midi-program') for part in root.iter('score-part')]
-    return {str(number): int(program) - 1 for number, program in enumerate(programs) if program}

@@ -38,13 +38,14 @@ class Bar:
 
 
 def play(voices, order, staves, title=''):
-    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's P:. staves: name
-    -> first voice on its staff. The voices of a staff become one if they have one program and no note in common."""
+    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's P:, or indices of
+    the bars. staves: name -> first voice on its staff. The voices of a staff become one if they have one program and no
+    note in common."""
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
     lead = max(voices.values(), key=len)
-    plan = playing_order(lead, order)
+    plan = playing_order(lead, order) if isinstance(order, str) else order
     if plan != list(range(len(lead))) and any(len(bars) != len(lead) for bars in voices.values()):
         raise AbcError('voices differ in their number of bars')
     at, former, played, spans = 0, -1, [], []

@@ -4,16 +4,16 @@ import re
 
 from configurator import fail
 from music.midi import read_midi
-from music.musicxml import read_musicxml
 from music.notation import decode, encode
 from music.notes import KEYS
 from music.quantise import MidiError
 from music.repeats import phrased, unfolded
+from music.score import read_score
 from music.tunebook import read_abc
 from sampling.constrain import METERS, VOICES, Reader
 
 SHEETS = '.musicxml', '.mxl', '.xml'
-FILES = {'.abc': None, '.mid': read_midi, '.midi': read_midi, **dict.fromkeys(SHEETS, read_musicxml)}    # how to read
+FILES = {'.abc': None, '.mid': read_midi, '.midi': read_midi, **dict.fromkeys(SHEETS, read_score)}    # how to read
 
 
 def marks_of(meta):
