@@ -8,11 +8,13 @@ PYTHON ?= python3
 VENV   := .venv
 PY     ?= $(VENV)/bin/python
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
+NO_TORCH := $(READY:ready=no_torch)
 
 # One run a core at a time, one thread each, the longest first: for models this small that beats all cores on one run.
 NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_gpt_2 quick_rnn_3 quick_gpt_1 quick_rnn_2 quick_rnn_1
 RUNS  := $(NAMES:%=out/%/done)
 DATA  := data/bundled/meta.json
+PIP   := $(VENV)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 MAKEFLAGS += -j$(CORES)
 SHELL := /bin/bash
@@ -21,13 +23,18 @@ SHELL := /bin/bash
 all: samples/index.html out/scaling/scaling.json
 	@echo "look at out/scaling/scaling.png and out/scaling/report.md, listen to samples/index.html"
 
-$(VENV)/ready: requirements.txt
+# torch, which is large, comes while the corpus is read, which needs no torch.
+$(VENV)/no_torch: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r <(grep -v '^torch=' $<)
 	@touch $@
 
-$(DATA): | $(READY)
+$(VENV)/ready: $(VENV)/no_torch
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(DATA): | $(NO_TORCH)
 	$(PY) prepare.py
 
 # The config that a run was made with: its copy changes when the text does, not when a checkout gives the file a new date.

@@ -12,6 +12,7 @@ original study, so that parameter counts are the same. Four fields of the config
 Letters in names are axes: B batch, T time, C width (n_embd), H heads, D = C / H, V vocabulary, S cache positions,
 N = B * T.
 """
+import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -229,7 +230,7 @@ class GPT(nn.Module):
             x_BTC = self.dropout(self.embed(idx_BT, positions_S))
             for block in self.blocks:
                 x_BTC = block(x_BTC)
-            return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
+            return self.output(x_BTC, targets_BT, reduction)
         positions_BT = cache['pos'][:, None] + positions_S[:T]
         mask_B1TS = cache['kv'].new_zeros(()).masked_fill(positions_S > positions_BT[:, None, :, None], -math.inf)
         rows_B1 = torch.arange(B, device=idx_BT.device)[:, None]
@@ -238,6 +239,16 @@ class GPT(nn.Module):
             x_BTC = block(x_BTC, (cache['kv'][i], cache['seen'][i], rows_B1, positions_BT, mask_B1TS))
         cache['pos'] += T
         return self.head(self.ln_f(x_BTC[:, -1:])), None
+
+    def output(self, x_BTC, targets_BT, reduction):
+        return head_output(self.head, self.ln_f(x_BTC), targets_BT, reduction)
+
+    def in_parts(self, compiled):
+        """A model of the same weights, its blocks and its head each `compiled` (torch.compile), one block for all."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, 'blocks': nn.ModuleList(compiled(block) for block in self.blocks)}
+        twin.output = compiled(twin.output)
+        return twin
 
     def embed(self, idx_BT, positions):
         return self.wte(idx_BT) if self.wpe is None else self.wte(idx_BT) + self.wpe(positions)

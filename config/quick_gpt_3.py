@@ -8,6 +8,6 @@ key_offset = True
 qk_norm = True
 conv_taps = 4
 batch_size = 8                 # 2,048 tokens a step
-max_tokens = 1_300_000         # two thirds of the bundled corpus, once
+max_tokens = 1_100_000         # half of the bundled corpus, once
 beta2 = 0.99
 learning_rate = 0.013          # 0.0062 * (N / 1,000,000)^-0.65, results/quick_rates.csv

@@ -77,7 +77,14 @@ class Run:
 
     def wrap(self, model):
         """The model as it is trained: compiled, and with gradients that the ranks share."""
-        wrapped = torch.compile(model) if self.compile else model
+        wrapped = model
+        if self.compile and self.device == 'cpu' and hasattr(model, 'in_parts'):
+            # g++ takes a second a kernel, so three blocks in one piece take 35 s more, for a step that is no faster.
+            # vec_isa_ok: and 15 s more to prove that it knows AVX, as every g++ does that can read torch's headers.
+            torch._inductor.config.cpp.vec_isa_ok = True
+            wrapped = model.in_parts(torch.compile)
+        elif self.compile:
+            wrapped = torch.compile(model)
         if self.world > 1:
             if self.compile:
                 torch._dynamo.config.optimize_ddp = False       # or the graph is cut, and with it the chunked loss
