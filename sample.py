@@ -241,7 +241,10 @@ def reference(s, checkpoint):
         with open(os.path.join(data_dir, f'{split}.abc'), encoding='utf-8') as f:
             held_out += [text.strip('\n') + '\n' for text in f.read().split('\n\n') if text.strip()]
     tokenizer = Tokenizer.load(os.path.join(data_dir, 'tokenizer.json'))
-    ids = np.fromfile(os.path.join(data_dir, 'train.bin'), dtype=np.uint16, count=COPY_TOKENS)
+    path = os.path.join(data_dir, 'train.bin')
+    n = os.path.getsize(path) // 2
+    copies = n - meta.get('untransposed', n)            # transposed: they tell nothing about runs in any key
+    ids = np.fromfile(path, np.uint16, COPY_TOKENS, offset=2 * copies)
     tunes = np.split(ids, np.flatnonzero(ids == tokenizer.tune))[1:]
     train = [tokenizer.decode(tune.tolist()) for tune in tunes[:-1] + tunes[-1:] * (len(ids) < COPY_TOKENS)]
     return [[music for text in texts if (music := read_tune(text, meta['settings']['converter']))]
