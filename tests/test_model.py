@@ -100,6 +100,14 @@ def test_attention_that_cannot_be_is_refused(changes):
         small('gpt', **changes)
 
 
+@pytest.mark.parametrize('T', [1, 2, 3, 4, 9])
+def test_convolution_is_a_sum_of_padded_copies(T):
+    x, weight = torch.randn(2, T, 5, dtype=torch.double, requires_grad=True), torch.randn(4, 5, dtype=torch.double, requires_grad=True)
+    plain = x + sum(weight[k] * F.pad(x, (0, 0, k, 0))[:, :T] for k in range(4))
+    torch.testing.assert_close(model_module.CausalConvolution.apply(x, weight), plain)
+    assert torch.autograd.gradcheck(model_module.CausalConvolution.apply, (x, weight))
+
+
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
 def test_loss_is_the_cross_entropy_of_the_logits(arch):
     model = small(arch)
