@@ -100,6 +100,18 @@ def test_attention_that_cannot_be_is_refused(changes):
         small('gpt', **changes)
 
 
+@pytest.mark.parametrize('attention', ATTENTION, ids=str)
+def test_a_model_in_parts_is_the_model(attention):
+    model, idx = small('gpt', **attention), torch.randint(50, (3, 16))
+    calls, called = [], lambda part: lambda *args: calls.append(part) or part(*args)
+    twin = model.in_parts(lambda part: part if isinstance(part, torch.nn.Module) else called(part))
+    assert list(map(id, twin.parameters())) == list(map(id, model.parameters()))
+    torch.testing.assert_close(twin(idx, idx)[1], model(idx, idx)[1], rtol=0, atol=0)
+    assert len(calls) == 1                                  # the head; the model itself goes on without
+    model(idx, idx)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize('T', [1, 2, 3, 4, 9])
 def test_convolution_is_a_sum_of_padded_copies(T):
     x, weight = torch.randn(2, T, 5, dtype=torch.double, requires_grad=True), torch.randn(4, 5, dtype=torch.double, requires_grad=True)

@@ -26,6 +26,7 @@ PEAK_FLOPS = {'B200': 2250e12, 'GH200': 989e12, 'H200 NVL': 835e12, 'H200': 989e
               'RTX 4090': 165e12, 'RTX 3090': 71e12}
 OTHER_CHIP = {'Ti', 'D', 'Laptop', 'MIG'}       # words that make of a chip above another one, or a part of it
 COMPILE_FLOPS = 1e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
+WHOLE_FLOPS = 1e14          # nor in one piece, which takes 45 s longer than in parts, for steps of 0.96 of the time
 
 
 def keep_freed_memory():
@@ -70,7 +71,8 @@ class Run:
             dist.init_process_group('nccl' if self.device == 'cuda' else 'gloo')
 
     def settle_compile(self, flops):
-        """compile='auto' becomes True or False for a run of so many FLOPs."""
+        """compile='auto' becomes True or False for a run of so many FLOPs; short ones on CPUs are compiled in parts."""
+        self.in_parts = self.device == 'cpu' and flops < WHOLE_FLOPS
         if self.compile == 'auto':
             pays = flops > COMPILE_FLOPS and shutil.which(os.environ.get('CXX', 'g++')) is not None
             self.compile = self.device == 'cuda' or pays
@@ -78,10 +80,9 @@ class Run:
     def wrap(self, model):
         """The model as it is trained: compiled, and with gradients that the ranks share."""
         wrapped = model
-        if self.compile and self.device == 'cpu' and hasattr(model, 'in_parts'):
-            # g++ takes a second a kernel, so three blocks in one piece take 35 s more, for a step that is no faster.
-            # vec_isa_ok: and 15 s more to prove that it knows AVX, as every g++ does that can read torch's headers.
+        if self.compile and self.device == 'cpu':       # a g++ that reads torch's headers knows AVX: 15 s of proof
             torch._inductor.config.cpp.vec_isa_ok = True
+        if self.compile and self.in_parts and hasattr(model, 'in_parts'):
             wrapped = model.in_parts(torch.compile)
         elif self.compile:
             wrapped = torch.compile(model)
