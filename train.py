@@ -37,7 +37,7 @@ from training.checkpoint import config_of, provenance, put_aside, starting_point
 from training.loader import batch, micro_batches, n_windows
 from training.log import Log, in_words, introduce
 from training.machine import DTYPES, Run, StopSignal
-from training.optim import lr_factor, make_optimizer, update
+from training.optim import lr_factor, make_optimizer, running_mean, update
 
 
 @dataclass
@@ -72,6 +72,7 @@ class Settings:
     warmup_steps: int | None = None         # None: a tenth of the steps, at most 500
     cooldown_fraction: float = 0.2
     anneal_fraction: float = 0.0            # the last share of the steps sees tunes as they stand, no transposed copies
+    average_fraction: float = 0.0           # the run ends with the mean of the weights of the last share of its steps
     weight_decay: float = 0.1               # on matrices
     beta1: float = 0.9
     beta2: float = 0.95
@@ -100,6 +101,7 @@ CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'schedule': ('cosine', 'wsd
            'split': ('train', 'val', 'test')}
 POSITIVE = ('max_tokens', 'epochs', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd', 'hidden_size',
             'learning_rate', 'embedding_lr', 'head_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
+SHARES = 'anneal_fraction', 'average_fraction'
 
 
 def load_meta(data_dir):
@@ -176,8 +178,6 @@ def evaluate(model, ids, sizes, run):
 
 def as_they_stand(s, meta, n_tokens):
     """The first of train's last windows, those without transposed copies, if a run is to end on them, else 0."""
-    if not 0 <= s.anneal_fraction < 1:
-        fail(f"'anneal_fraction' must be in [0, 1), not {s.anneal_fraction}")
     copies = n_tokens - meta.get('untransposed', n_tokens)
     if not s.anneal_fraction or not copies:             # without copies all tunes are as they stand
         return 0
@@ -198,8 +198,9 @@ def train(s, meta, run):
         fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is {s.max_tokens:,}, '
              f'{s.data_dir}/train.bin holds {len(ids):,}')
     first = as_they_stand(s, meta, len(ids))
-    anneals_at = lambda steps: steps - int(s.anneal_fraction * steps) if first else steps       # in a run of `steps`
-    annealed = anneals_at(n_steps)
+    until = lambda share, steps: steps - int(share * steps)             # the last share of so many steps
+    anneal_share = s.anneal_fraction if first else 0.0
+    annealed, averaged = until(anneal_share, n_steps), until(s.average_fraction, n_steps)
     os.makedirs(s.out_dir, exist_ok=True)
 
     # The model and its optimiser, fresh or as a checkpoint has them
@@ -213,22 +214,26 @@ def train(s, meta, run):
         s.warmup_steps = checkpoint['config']['train']['warmup_steps'] if checkpoint else min(500, n_steps // 10)
     optimizer = make_optimizer(raw, s)
     scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
-    done, history, val, skipped = 0, [], None, 0
+    done, history, val, skipped, mean = 0, [], None, 0, None
     if checkpoint:
         raw.load_state_dict(checkpoint['model'])
         optimizer.load_state_dict(checkpoint['optimizer'])
         scaler.load_state_dict(checkpoint['scaler'])
         done, history, val, skipped = (checkpoint[k] for k in ('step', 'history', 'val', 'skipped'))
+        mean = checkpoint.get('mean')
+        common = until(max(anneal_share, s.average_fraction), min(n_steps, checkpoint['n_steps']))
         if done > 0 and (lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s)
-                         or first and n_steps != checkpoint['n_steps']
-                         and done > min(annealed, anneals_at(checkpoint['n_steps']))):
-            fail(f'a run of {s.max_tokens:,} tokens cools down, or anneals, elsewhere than {s.trunk} of step {done}')
+                         or (first or s.average_fraction) and n_steps != checkpoint['n_steps'] and done > common):
+            fail(f'a run of {s.max_tokens:,} tokens cools down, anneals or averages elsewhere than {s.trunk} '
+                 f'of step {done}')
     if run.rank == 0 and not s.resume:
         put_aside(s.out_dir, s.trunk)
     model = run.wrap(raw)
     introduce(s, meta, run, raw, n, n_steps, done)
     if first:
         run.print(f'after step {annealed:,} only the {n - first:,} windows without transposed copies')
+    if averaged < n_steps:
+        run.print(f'at the end the model is the mean of those after the last {n_steps - averaged:,} steps')
     about = {'config': config_of(s, raw, run), 'meta': meta, 'tokenizer': tokenizer, 'n_steps': n_steps,
              'num_params': raw.num_params(), 'flops_per_token': raw.flops_per_token(), **provenance()}
 
@@ -237,6 +242,7 @@ def train(s, meta, run):
             write_checkpoint({
                 **about, 'model': raw.state_dict(), 'optimizer': optimizer.state_dict(),
                 'scaler': scaler.state_dict(), 'step': done, 'tokens': done * step_tokens, 'skipped': skipped,
+                'mean': mean,
                 'rng': {'seed': s.seed, 'step': done},      # all there is: every step seeds its own draws from them
                 'val': val, 'history': log.history}, os.path.join(s.out_dir, name))
 
@@ -244,6 +250,10 @@ def train(s, meta, run):
     evaluations = {*range(interval, n_steps, interval), n_steps}
     stop, log, saved_at = StopSignal(run), Log(s, meta, run, raw, n_steps, history), time.perf_counter()
     while True:
+        if done == n_steps and mean:
+            with torch.no_grad():
+                torch._foreach_copy_(list(raw.parameters()), mean)
+            mean = None
         if done in evaluations and not log.evaluated(done):
             save()                                          # an evaluation may be long
             val = evaluate(raw, val_ids, meta['splits']['val'], run)
@@ -265,6 +275,8 @@ def train(s, meta, run):
         norm, taken = update(raw, optimizer, scaler, s.grad_clip)
         skipped += not taken
         done += 1
+        if done > averaged:
+            mean = running_mean(mean, raw, done - averaged)
 
         logs = done % s.log_interval == 0
         keep = logs or done in evaluations
@@ -313,6 +325,9 @@ def main():
     for name, choices in CHOICES.items():
         if getattr(s, name) not in choices:
             fail(f'{name!r} must be one of {", ".join(map(str, choices))}, not {getattr(s, name)!r}')
+    for name in SHARES:
+        if not 0 <= getattr(s, name) < 1:
+            fail(f'{name!r} must be in [0, 1), not {getattr(s, name)!r}')
     for name in POSITIVE:
         if getattr(s, name) is not None and getattr(s, name) <= 0:
             fail(f'{name!r} must be above 0, not {getattr(s, name)!r}')

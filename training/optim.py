@@ -33,6 +33,18 @@ def update(model, optimizer, scaler, grad_clip):
     return norm, taken
 
 
+@torch.no_grad()
+def running_mean(mean, model, n):
+    """Mean of the weights after n steps, the last of which `model` has, a list of tensors; `mean`, which is changed: of
+    those before (Izmailov et al. 2018, arXiv 1803.05407; over the end of a run: Kaddour 2022, arXiv 2209.14981).
+    """
+    weights = [p.detach() for p in model.parameters()]
+    if n == 1:
+        return [weight.clone() for weight in weights]
+    torch._foreach_lerp_(mean, weights, 1 / n)
+    return mean
+
+
 def lr_factor(step, n_steps, s):
     """Share of the peak rate at a step, counted from 0: linear warm-up, then down to min_lr.
 
