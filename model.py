@@ -314,7 +314,7 @@ def checked_sum(model, groups):
 # The head. The logits of a 5,000-token vocabulary are the largest tensor of a small model by far: 4,096 tokens of them
 # are 82 MB in fp32, several times over in the backward pass. So loss and gradients are made chunk by chunk in the
 # forward pass.
-CHUNK_LOGITS = {'cpu': 2 ** 22, 'cuda': 2 ** 26}        # logits in a chunk: on a CPU about what its caches hold
+CHUNK_LOGITS = {'cpu': 2 ** 22, 'cuda': 2 ** 26}        # logits in a chunk, at most
 
 
 def head_output(head, x_BTC, targets_BT, reduction):
@@ -331,6 +331,8 @@ def head_output(head, x_BTC, targets_BT, reduction):
 
 def chunks(x_NC, vocab_size):
     size = max(1, CHUNK_LOGITS.get(x_NC.device.type, 2 ** 22) // vocab_size)
+    if x_NC.is_cpu:         # about what its caches hold; compilation takes each chunk by itself, so there are fewer
+        size = min(size, 512 if torch.compiler.is_compiling() else 256)
     n = -(-len(x_NC) // size)
     size = -(-len(x_NC) // n)       # equal chunks
     return [slice(i, i + size) for i in range(0, len(x_NC), size)]
