@@ -14,4 +14,4 @@ max_tokens = 5_500_000         # the time that `make` has
 anneal_fraction = 0.15         # at last the keys and the compass of the books
 average_fraction = 0.1         # 1.224 nats a note instead of 1.239
 beta2 = 0.99
-learning_rate = 0.009          # 1.4 times the rule of results/quick_rates.csv, which the mean of the last weights allows
+learning_rate = 0.009          # 1.4 times the rule of results/quick_rates.csv: the mean of the last weights allows it
