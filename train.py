@@ -220,7 +220,7 @@ def train(s, meta, run):
         optimizer.load_state_dict(checkpoint['optimizer'])
         scaler.load_state_dict(checkpoint['scaler'])
         done, history, val, skipped = (checkpoint[k] for k in ('step', 'history', 'val', 'skipped'))
-        mean = checkpoint.get('mean')
+        mean = checkpoint.get('mean') and [weight.to(run.device) for weight in checkpoint['mean']]
         common = until(max(anneal_share, s.average_fraction), min(n_steps, checkpoint['n_steps']))
         if done > 0 and (lr_factor(done - 1, n_steps, s) != lr_factor(done - 1, checkpoint['n_steps'], s)
                          or (first or s.average_fraction) and n_steps != checkpoint['n_steps'] and done > common):
