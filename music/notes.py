@@ -1,4 +1,5 @@
 """Notes, the truth in the middle: what MIDI, ABC and the models' notation all turn into and are made from."""
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,19 @@ class Music:
     keys: list = field(default_factory=lambda: [(0, 0, 'major')])    # (onset, sharps -7..7, 'major' or 'minor')
     pickup: int = 0             # length of the first bar if it is shorter than its meter, else 0
     title: str = ''             # for people; never part of the notation a model sees
+    remarks: Counter = field(default_factory=Counter)       # what a reader repaired, skipped or guessed: see `remark`
+
+
+REMARKS = 'repaired', 'skipped', 'guessed'
+
+
+def remark(remarks, kind, what, count=1):
+    """Count in `remarks` what the source held and the music does not have as it was there.
+
+    kind is one of REMARKS; what names it in a few plain words, such as 'notes without an end' or 'text blocks'."""
+    assert kind in REMARKS, kind
+    if count:
+        remarks[f'{kind}: {what}'] += count
 
 
 def bar_length(numerator, denominator):
