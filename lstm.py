@@ -25,7 +25,7 @@ class LSTMConfig:
     block_size: int = 256       # tokens of a training window (sampling may go on beyond)
     n_layer: int = 1
     hidden_size: int = 512
-    dropout: float = 0.0        # between layers
+    dropout: float = 0.0        # of what each layer gives: between layers and before the head
 
 
 class LSTM(nn.Module):
@@ -70,14 +70,17 @@ class LSTM(nn.Module):
         return self.head(x_BTC[:, -1:]), None
 
     def stacked(self, x_BTC):
-        """What the last layer gives. Dropout between layers by torch's generator: that of cuDNN draws from a state of
-        its own, which no seed reaches, and a run could not be resumed bit for bit."""
+        """What the last layer gives, (B, T, C); in training with dropout after each layer.
+
+        Dropout draws from torch's generator. That of cuDNN has a state of its own, which no seed
+        reaches, so a run with it could not be resumed bit for bit.
+        """
         if not (self.training and self.config.dropout):
             return self.lstm(x_BTC)[0]
         zero_1BC = x_BTC.new_zeros(1, len(x_BTC), self.config.hidden_size)
-        for i, weights in enumerate(self.lstm.all_weights):
-            x_BTC = F.dropout(x_BTC, self.config.dropout) if i else x_BTC
+        for weights in self.lstm.all_weights:
             x_BTC = torch.lstm(x_BTC, (zero_1BC, zero_1BC), weights, True, 1, 0.0, True, False, True)[0]
+            x_BTC = F.dropout(x_BTC, self.config.dropout)
         return x_BTC
 
     def init_cache(self, batch):

@@ -35,7 +35,11 @@ TOKENS = (40 * M, 20 * M, 10 * M, 5 * M, 5 * M // 2, 5 * M // 4)                
 FEWEST = 5 * M // 2         # tokens of a run that a law may use: of fewer, the 200 steps of warm-up are a third
 COOLDOWN = 0.2                                                                  # share of a run's tokens
 WSD = ['--schedule=wsd', f'--cooldown_fraction={COOLDOWN}', '--min_lr=0', '--warmup_steps=200']
-SEEDS = {'gpt_1': 3, 'gpt_2': 3, 'rnn_3': 1, 'rnn_4': 1}                        # trunks of a size; of the others two
+SECOND_SEED = {'gpt_5': TOKENS[2:5], 'gpt_7': TOKENS[2:5],                      # tokens of a size's second seed
+               'gpt_8': TOKENS[2:3], 'gpt_6': TOKENS[2:3], 'gpt_2': TOKENS[2:3]}
+DEPTHS = {'gpt_4x90': ('gpt_4', 4, 3, 90), 'gpt_6x72': ('gpt_4', 6, 3, 72),     # base, layers, heads, width
+          'gpt_4x180': ('gpt_7', 4, 6, 180), 'gpt_6x150': ('gpt_7', 6, 5, 150)}
+DEPTH_RATES = 0.0036, 0.0018, 0.0072
 ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
 BASE = 'as it is'
@@ -61,7 +65,7 @@ ABLATIONS = {       # what differs from BASE -> options of train.py; behind it t
 class Settings:
     data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # a folder a run
-    part: str | None = None                 # law | ablations; None: both
+    part: str | None = None                 # law | depth | rate | schedule | dropout | ablations; None: all
     family: str = 'study'                   # of configs; quick: those of the tune books, ablations alone
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
@@ -76,23 +80,74 @@ class Run:
     options: list[str]                      # of train.py
 
 
-def run(s, size, what, group, *options):
+def run(s, size, what, group, *options, name=None):
+    """The Run of a config's size, called after it unless `name` says otherwise."""
     config = os.path.join(ROOT, 'config', f'{s.family}_{size}.py')
     options = [config, f'--data_dir={s.data_dir}', '--compile=True', '--log_interval=20', *options]
-    return Run(f'{size}-{what}', group, os.path.join(s.out_dir, f'{size}-{what}'), options)
+    name = f'{name or size}-{what}'
+    return Run(name, group, os.path.join(s.out_dir, name), options)
 
 
 def law(s):
-    """A job for each size and seed: a trunk at a constant rate, and from it a cool-down to each number of tokens."""
-    for size, seed in [(name, seed) for name in SIZES for seed in range(1, SEEDS.get(name, 2) + 1)]:
-        of_seed, suffix = ([f'--seed={seed}'], f'-seed{seed}') if seed > 1 else ([], '')
-        ends = [tokens for tokens in TOKENS if tokens <= LONGEST[size[:3]]]
-        begins = [int((1 - COOLDOWN) * tokens) // STEP * STEP for tokens in ends[1:]]
-        trunk = run(s, size, f'{ends[0]}{suffix}', 'law', *WSD, *of_seed, f'--max_tokens={ends[0]}',
-                    f'--snapshots={",".join(map(str, begins))}')
-        yield [trunk] + [run(s, size, f'{tokens}{suffix}', 'short' if tokens < FEWEST else 'law', *WSD, *of_seed,
-                             f'--max_tokens={tokens}', f'--trunk={os.path.join(trunk.out_dir, f"trunk-{begin}.pt")}')
-                         for tokens, begin in zip(ends[1:], begins)]
+    """A job per size and seed: one run at a constant rate, and from it a decay to 0 per token count."""
+    for size in SIZES:
+        yield law_job(s, size, 1, [tokens for tokens in TOKENS if tokens <= LONGEST[size[:3]]])
+    for size, ends in SECOND_SEED.items():
+        yield law_job(s, size, 2, ends)
+
+
+def law_job(s, size, seed, ends):
+    """The runs of a size and seed that end after `ends` tokens (longest first); all branch off the first one."""
+    options, suffix = list(WSD), ''
+    if seed > 1:
+        options.append(f'--seed={seed}')
+        suffix = f'-seed{seed}'
+    begins = [int((1 - COOLDOWN) * tokens) // STEP * STEP for tokens in ends[1:]]
+    snapshots = [f'--snapshots={",".join(map(str, begins))}'] if begins else []
+    trunk = run(s, size, f'{ends[0]}{suffix}', 'law', *options, f'--max_tokens={ends[0]}', *snapshots)
+    job = [trunk]
+    for tokens, begin in zip(ends[1:], begins):
+        snapshot = os.path.join(trunk.out_dir, f'trunk-{begin}.pt')
+        group = 'short' if tokens < FEWEST else 'law'
+        job.append(run(s, size, f'{tokens}{suffix}', group, *options, f'--max_tokens={tokens}', f'--trunk={snapshot}'))
+    return job
+
+
+def depth(s):
+    """Four and six layers at the non-embedding parameters of gpt_4 and gpt_7, which have two.
+
+    Each shape is trained on 2.5M tokens at each of DEPTH_RATES, then on 10M at the best of them.
+    """
+    for name, (base, *shape) in DEPTHS.items():
+        options = [*WSD, *(f'--{key}={value}' for key, value in zip(('n_layer', 'n_head', 'n_embd'), shape))]
+        short = {rate: run(s, base, f'2500000-lr{rate}', 'depth', *options, f'--learning_rate={rate}',
+                           '--max_tokens=2500000', name=name) for rate in DEPTH_RATES}
+        for one in short.values():
+            yield [one]
+        losses = {row['name']: float(row['loss_per_note']) for row in read_rows(s.table)}
+        if all(one.name in losses for one in short.values()):
+            best = min(short, key=lambda rate: losses[short[rate].name])
+            yield [run(s, base, '10000000', 'depth', *options, f'--learning_rate={best}', '--max_tokens=10000000',
+                       name=name)]
+
+
+def dropout(s):
+    """Does dropout close the gap between validation and training loss that grows with size?"""
+    for size in ('rnn_4', 'gpt_7'):
+        yield [run(s, size, '20000000-dropout', 'dropout', *WSD, '--dropout=0.1', '--max_tokens=20000000')]
+
+
+def rate(s):
+    """The learning rate of the smallest size, a half, twice and four times the study's."""
+    for value in (0.00405, 0.0162, 0.0324):
+        yield [run(s, 'gpt_1', f'5000000-lr{value}', 'rate', *WSD, f'--learning_rate={value}', '--max_tokens=5000000')]
+
+
+def schedule(s):
+    """Cosine to 0 instead of a constant rate with a linear decay."""
+    for size in ('gpt_2', 'gpt_7'):
+        yield [run(s, size, '2500000-cosine', 'schedule', '--schedule=cosine', '--min_lr=0', '--warmup_steps=200',
+                   '--max_tokens=2500000')]
 
 
 def ablations(s):
@@ -127,12 +182,13 @@ def ablations(s):
 
 def keep(s, run, row, curve):
     """Put what a run has come to into its tables."""
-    table = s.table if run.group in ('law', 'short') else s.ablations
+    table = s.ablations if run.group in ABLATIONS else s.table
     write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
     write_rows(curves_path(table), curve, key=['name', 'tokens'])
 
 
-PARTS = {'law': law, 'ablations': ablations}
+PARTS = {'law': law, 'depth': depth, 'rate': rate, 'schedule': schedule, 'dropout': dropout,
+         'ablations': ablations}
 
 
 def differences(rows):
@@ -173,30 +229,36 @@ def main():
         fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
     if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part != 'ablations':
         fail(f"'family' must be study, or quick with --part=ablations, not {s.family!r}")
-    known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
-    missing = [job for part, jobs in PARTS.items() if s.part in (None, part) for job in jobs(s)
-               if any(run.name not in known for run in job)]
-    missing.sort(key=lambda job: SIZES.index(job[0].name.split('-')[0]))
     if s.list:
-        for job in missing:
+        for job in missing_jobs(s):
             todo = []
-            for run in (run for run in job if run.name not in known):
+            for run in job:
                 if checkpoint := finished(run.out_dir, run.options):
                     keep(s, run, *results(run.name, checkpoint))
                 else:
                     todo.append(command(run.out_dir, run.options))
             print(' && '.join(map(shlex.join, todo)), end='\n' if todo else '')
         return
-    if missing:
+    if missing_jobs(s):
         load_meta(s.data_dir)               # says what is wrong before anything begins
-    for run in (run for job in missing for run in job):
-        if run.name not in known:
+    while jobs := missing_jobs(s):          # again after each job, since depth's last runs follow from its first
+        for run in jobs[0]:
             trained = train(run.name, run.out_dir, run.options)
             if trained is None:
                 fail(f'{run.name}: the loss diverged')
             keep(s, run, *trained)
     if s.part in (None, 'ablations'):
         differences(read_rows(s.ablations))
+
+
+def missing_jobs(s):
+    """The jobs of the parts asked for, each a list of the runs that no table has yet, the longest of `law` first."""
+    known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
+    jobs = []
+    for part, plan in PARTS.items():
+        if s.part in (None, part):
+            jobs += [[run for run in job if run.name not in known] for job in plan(s)]
+    return [job for job in jobs if job]
 
 
 if __name__ == '__main__':

@@ -243,6 +243,16 @@ def test_a_width_that_heads_do_not_divide_is_refused():
         GPT(GPTConfig(n_embd=30, n_head=4))
 
 
+@pytest.mark.parametrize('n_layer', [1, 2])
+def test_dropout_of_an_lstm_reaches_what_its_last_layer_gives(n_layer):
+    model = spread(small('lstm', n_layer=n_layer, dropout=0.5))
+    x = model.wte(torch.randint(0, model.config.vocab_size, (2, 8)))
+    in_training = model.train().stacked(x)
+    share_of_zeros = (in_training == 0).float().mean().item()
+    assert 0.3 < share_of_zeros < 0.7
+    assert (model.eval().stacked(x) != 0).all()
+
+
 def test_layers_of_an_lstm_with_dropout_are_those_of_torch(monkeypatch):
     model = spread(small('lstm', n_layer=3, dropout=0.5))
     idx = torch.randint(0, 50, (3, 16))

@@ -19,7 +19,8 @@ def studied(monkeypatch, tmp_path):
 
     def train(name, out_dir, options):
         calls.append((name, dict(o[2:].split('=', 1) for o in options if o.startswith('--'))))
-        return {'name': name, 'seed': 1, 'loss': 2.0, 'loss_per_note': 4.0, 'git': 'x'}, [{'name': name, 'tokens': 8.0, 'loss': 3.0}]
+        loss = 4.0 - (calls[-1][1].get('learning_rate') == '0.0018')
+        return {'name': name, 'seed': 1, 'loss': 2.0, 'loss_per_note': loss, 'git': 'x'}, [{'name': name, 'tokens': 8.0, 'loss': 3.0}]
 
     def run(*options):
         monkeypatch.setattr(study, 'train', train)
@@ -42,7 +43,7 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     assert len({name for name, _ in calls}) == len(calls) > 50
     kinds = {row['group'] for row in csv.DictReader(open(tmp_path / 'ablations.csv'))}
     assert kinds == {name for name, options in study.ABLATIONS.items() if 'data_dir' not in options}
-    assert {row['group'] for row in csv.DictReader(open(tmp_path / 'study.csv'))} == {'law', 'short'}
+    assert {row['group'] for row in csv.DictReader(open(tmp_path / 'study.csv'))} == {'law', 'short', 'depth', 'dropout', 'rate', 'schedule'}
     before = len(calls)
     run()
     assert len(calls) == before
@@ -57,29 +58,40 @@ def test_cool_downs_begin_where_their_trunk_was_kept(studied):
         key = size, o.get('seed', '1')
         assert int(o['max_tokens']) == int(tokens) and ''.join(suffix) == ('' if key[1] == '1' else f'seed{key[1]}')
         if 'trunk' not in o:
-            trunks[key] = o['snapshots'].split(',')
+            trunks[key] = o.get('snapshots', '').split(',')
             continue
         start, steps = o['trunk'].rsplit('-', 1)[1][:-3], int(tokens) // study.STEP
         assert start in trunks[key] and int(start) % study.STEP == 0
         assert o['trunk'].split('/')[-2].split('-')[2:] == suffix                   # of the same seed
         assert int(start) // study.STEP <= steps - round(study.COOLDOWN * steps)
-    assert list(trunks) == [(size, str(seed)) for size in study.SIZES for seed in range(1, study.SEEDS.get(size, 2) + 1)]
+    assert list(trunks) == [(size, '1') for size in study.SIZES] + [(size, '2') for size in study.SECOND_SEED]
     for size in study.SIZES:                                        # the step that the plan reckons with
         s = configure(Training, [f'{ROOT}/config/study_{size}.py'])
         assert s.batch_size * s.block_size == study.STEP
+
+
+def test_each_depth_is_swept_and_then_trained_longer_at_its_best_rate(studied):
+    run, calls = studied
+    run('--part=depth')
+    assert len(calls) == 4 * len(study.DEPTHS)
+    for name in study.DEPTHS:
+        rates = {called: o['learning_rate'] for called, o in calls if called.startswith(f'{name}-')}
+        assert rates.pop(f'{name}-10000000') == '0.0018'        # the fixture's best
+        assert sorted(rates.values()) == sorted(map(str, study.DEPTH_RATES))
 
 
 def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch, tmp_path):
     run, calls = studied
     run('--part=law', '--list')
     lines = capsys.readouterr().out.splitlines()
-    assert not calls and len(lines) == sum(study.SEEDS.get(size, 2) for size in study.SIZES)
-    assert all('--snapshots' in line.split(' && ')[0] and '--trunk' not in line.split(' && ')[0] for line in lines)
+    n_jobs = len(study.SIZES) + len(study.SECOND_SEED)
+    assert not calls and len(lines) == n_jobs
+    assert all('--trunk' not in line.split(' && ')[0] for line in lines)
     assert all('--trunk' in words for line in lines for words in line.split(' && ')[1:])
     monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_4' in out_dir or out_dir.endswith('-10000000'))
     monkeypatch.setattr(study, 'results', lambda name, checkpoint: study.train(name, '', []))
     run('--part=law', '--list')
-    assert len(capsys.readouterr().out.splitlines()) == sum(study.SEEDS.get(size, 2) for size in study.SIZES) - 2  # what is finished goes into the table
+    assert len(capsys.readouterr().out.splitlines()) == n_jobs - 1     # what is finished goes into the table
     names = {row['name'] for row in csv.DictReader(open(tmp_path / 'study.csv'))}
     assert {name for name, _ in calls} == names and 'gpt_4-20000000' in names and 'gpt_1-10000000' in names
     assert names == {row['name'] for row in csv.DictReader(open(tmp_path / 'study_curves.csv'))}
