@@ -1,17 +1,20 @@
-"""Checkpoints, or a table of runs, -> scaling laws with intervals, a report and pictures.
+"""Checkpoints, or a table of runs -> scaling laws with intervals, a report and pictures.
 
     python fit_scaling.py                                        # every out/*/ckpt.pt
     python fit_scaling.py out/gpt_*/ckpt.pt --out_dir=out/gpts
-    python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,n_non_embedding,tokens,loss, ...
-    python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # the loss of 10M parameters after 50M tokens
-    python fit_scaling.py --table=runs.csv --flops=1e17          # the best size and tokens for a budget
+    python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,tokens,loss, ...
+    python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # loss of 10M parameters, 50M tokens
+    python fit_scaling.py --table=runs.csv --flops=1e17          # the best size and tokens of a budget
 
-One law holds for runs alike in all but size. Where tokens vary, too, L(N, D) is fitted; L(N) and GPT against LSTM are
-of the token count with most sizes. Beside a table may lie its training curves (runs_curves.csv) and prediction.csv,
-what was foretold of runs before they were trained. The loss is per note where every run has it, else per token: of one
-tokenizer and validation set the two differ by a constant factor, so exponents and ratios are the same.
+A law describes runs that differ in size alone, or in size and tokens alone; the report names the runs
+that it leaves out, and why. L(N, D) is fitted where tokens vary, too. L(N) and GPT against LSTM are
+of the token count with most sizes. Beside a table may lie its training curves (runs_curves.csv) and
+prediction.csv, the forecasts made before the runs. The loss is per note where every run has it, else
+per token: with one tokenizer and validation set the two differ by a constant factor, so exponents
+and ratios are the same.
 """
 import json
+import math
 import os
 from dataclasses import dataclass, field
 
@@ -19,33 +22,49 @@ import numpy as np
 
 from configurator import configure, fail
 from plumbing.files import atomic_write
-from scaling import collapse, frontier, heldout, isoflop, laws, plots, plots_nd, report, runs
+from scaling import (
+    checks,
+    collapse,
+    frontier,
+    heldout,
+    isoflop,
+    laws,
+    parts,
+    plots,
+    plots_nd,
+    report,
+    runs,
+)
 
 
 @dataclass
 class Settings:
     paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # checkpoints; patterns allowed
-    table: str | None = None            # a CSV file with a line a run, instead of checkpoints
+    table: str | None = None            # a CSV file with a line per run, instead of checkpoints
     out_dir: str = 'out/scaling'        # of scaling.json, report.md and the pictures
-    predict: list[float] | None = None  # N or N,D: print the loss that the laws foretell for such a run
+    predict: list[float] | None = None  # N or N,D: print the loss that the law predicts for such a run
     flops: float | None = None          # print the best size and tokens for so much training compute
-    bootstraps: int = 1000              # resamples of the runs for the intervals of L(N, D)
+    bootstraps: int = 2000              # resamples for the intervals of L(N, D), more if they need it
     seed: int = 0                       # of the resampling
 
 
 def fit_l_n(group):
-    """(laws, efficiency or None, cautions) of runs that are alike in all but size."""
+    """(laws, efficiency or None, cautions) of runs that differ in size alone."""
     fits, efficiency, cautions = {}, None, []
     for arch in sorted({run['arch'] for run in group}):
         own = [run for run in group if run['arch'] == arch]
         if runs.n_sizes(own) < 3:
-            cautions.append(f'{report.spoken(arch)}: at most {runs.n_sizes(own)} model size(s) alike; a law needs 3.')
+            cautions.append(f'{report.spoken(arch)}: at most {runs.n_sizes(own)} comparable model '
+                            'size(s); a law needs 3.')
             continue
         fits[arch] = {}
         for which in runs.SIZES:
             if f'n_{which}' in own[0]:
                 n, loss = runs.average_seeds(own, f'n_{which}')
-                fits[arch][which] = {'pure': laws.fit_pure(n, loss), 'offset': laws.fit_offset(n, loss)}
+                pure, offset = laws.fit_pure(n, loss), laws.fit_offset(n, loss)
+                rule_error = loss[-2] / loss[-1] - 1        # the largest is as good as the next
+                fits[arch][which] = {'pure': pure | {'rule_error': rule_error},
+                                     'offset': offset | {'rule_error': rule_error}}
         cautions += report.cautions_on_law(arch, own, next(iter(fits[arch].values())))
     if {'gpt', 'lstm'} <= set(fits):
         efficiency = compare(group)
@@ -54,115 +73,188 @@ def fit_l_n(group):
 
 
 def compare(group):
-    """GPT against LSTM in parameters; `by`: in all measures that are known, wall time only on one kind of machine."""
+    """GPT against LSTM in parameters; `by`: in all known measures, wall time on one machine only."""
     gpt, lstm = ([run for run in group if run['arch'] == arch] for arch in ('gpt', 'lstm'))
-    measures = {which: f'n_{which}' for which in runs.SIZES} | {'flops': 'flops', 'seconds': 'seconds'}
-    if len({run.get('machine') for run in gpt + lstm}) > 1:
-        del measures['seconds']
-    by = {name: laws.efficiency(*runs.average_seeds(gpt, key), *runs.average_seeds(lstm, key))
-          for name, key in measures.items() if all(run.get(key) for run in gpt + lstm)}
+    measures = {which: f'n_{which}' for which in runs.SIZES}
+    measures['flops'] = 'flops'
+    if len({run.get('machine') for run in gpt + lstm}) == 1:
+        measures['seconds'] = 'seconds'
+    by = {}
+    for name, key in measures.items():
+        if all(run.get(key) for run in gpt + lstm):
+            of_gpt, of_lstm = runs.average_seeds(gpt, key), runs.average_seeds(lstm, key)
+            by[name] = laws.efficiency(*of_gpt, *of_lstm)
     return next(iter(by.values())) | {'by': by}
 
 
-def fit_l_nd(rows, bootstraps, seed):
-    """({arch: L(N, D)}, cautions) of every architecture with enough runs that are alike in all but size and tokens.
+def analyse_l_nd(rows, bootstraps, seed):
+    """({arch: dict}, cautions): L(N, D) of each architecture that has enough comparable runs.
 
-    Hoffmann's law over total parameters, further `by_size` (the same over other counts), `forms` (what each form
-    misses), `chosen` (the law that foretells best, chosen without the largest size and the longest runs), `slices`
-    (each number of tokens alone) and `frontier` (the best use of a budget, by the chosen form over the count that makes
-    compute).
+    Keys of a dict: those of the Chinchilla form over total parameters, and
+    by_size       the same form over each count of parameters
+    chosen        the law with the lowest error on runs left out, with its `checks`
+    of_chosen_form  its form over each count
+    budget        its form over effective parameters, which answers for budgets
+    forms         the errors of every form over every count
+    rules         the errors of the chosen law beside those of rules that need no law
+    parts         the laws of recalled and of new targets
+    slices        each number of tokens alone
+    isoflops, frontier, optimum     the best use of compute
     """
     fits, cautions = {}, []
     for arch in sorted({run['arch'] for run in rows}):
-        group = runs.choose_l_nd([run for run in rows if run['arch'] == arch and 'tokens' in run])
+        own = [run for run in rows if run['arch'] == arch and 'tokens' in run]
+        group = runs.choose_l_nd(own)
         if not group:
             continue
-        by_size = {size: heldout.fit(group, size, 'hoffmann', bootstraps, seed) for size in heldout.counts(group)}
+
+        # The form and the count: lowest error on the largest size and the longest runs of what
+        # remains without the largest size and the longest runs
         choice = heldout.choose(heldout.compare(heldout.smaller(group)))
-        kept, form = heldout.used(group, choice['sizes']), choice['form']
-        chosen = heldout.fit(kept, choice['size'], form, bootstraps, seed) | {'sizes': choice['sizes']}
-        size = 'compute' if 'compute' in by_size else next(iter(by_size))
-        budget = chosen if size == choice['size'] else heldout.fit(kept, size, form, bootstraps, seed)
-        law = fits[arch] = next(iter(by_size.values())) | {'forms': heldout.compare(group)}
-        n, d, loss = (by_size[size]['data'][key] for key in ('n', 'd', 'loss'))
-        law |= {'by_size': by_size, 'chosen': chosen, 'budget': budget, 'slices': heldout.at_each_d(kept, chosen),
-                'isoflops': isoflop.isoflops(n, d, loss, seed=seed) if budget['size'] == 'compute' else []}
+
+        def fit(size, form):
+            law = heldout.fit(group, size, form, bootstraps, seed)
+            return law | {'checks': checks.check(group, law, seed)}
+
+        by_size = {size: fit(size, 'hoffmann') for size in heldout.counts(group)}
+        of_chosen_form = by_size
+        if choice['form'] != 'hoffmann':
+            of_chosen_form = {size: fit(size, choice['form']) for size in by_size}
+        chosen = of_chosen_form[choice['size']]
+        budget = of_chosen_form.get('compute', chosen)
+
+        # The best use of budgets, beside curves that need no law
+        n, d, loss = (budget['data'][key] for key in ('n', 'd', 'loss'))
+        curves = isoflop.isoflops(n, d, loss, seed=seed) if budget['size'] == 'compute' else []
         used = budget['data']['flops']
-        law['frontier'] = best_uses(budget, np.geomspace(used.min(), 10 * used.max(), 13))
-        decades = 10.0 ** (np.floor(np.log10(used.max())) + np.arange(3))
-        law['optimum'] = best_uses(budget, sorted([*decades, *(curve['flops'] for curve in law['isoflops'])]))
-        cautions += report.cautions_on_l_nd(arch, kept, chosen)
+        decades = 10.0 ** (math.floor(math.log10(used.max())) + np.arange(2))
+        budgets = sorted([*decades, *(curve['flops'] for curve in curves)])
+        fits[arch] = next(iter(by_size.values())) | {
+            'by_size': by_size, 'chosen': chosen | {'sizes': 'all'},
+            'of_chosen_form': of_chosen_form, 'budget': budget,
+            'forms': heldout.compare(group), 'rules': chosen['checks']['rules'],
+            'parts': parts.by_part(group, seed=seed), 'slices': heldout.at_each_d(group, chosen),
+            'isoflops': curves, 'optimum': best_uses(budget, budgets, group),
+            'frontier': best_uses(budget, np.geomspace(used.min(), 10 * used.max(), 13), group)}
+        cautions += report.cautions_on_l_nd(arch, group, chosen)
+        cautions += runs.left_out(own, group, f'L(N, D) of {report.spoken(arch)}', ('tokens',))
     return fits, cautions
 
 
-def best_uses(law, flops):
-    """compute_optimal for these budgets, and whether any of its answers lies beyond the data."""
+def best_uses(law, flops, group):
+    """compute_optimal for these budgets, with `extrapolated`: is any answer outside of the data?
+
+    d_per_total and d_per_non_embedding are tokens per parameter in these counts, which are
+    interpolated between the sizes of the group, in logs.
+    """
     rows = frontier.compute_optimal(law, flops, law['flops_per_n_d'])
-    return [row | {'extrapolated': bool(beyond(law['data'], row))} for row in rows]
+    counts = heldout.counts(group)
+    log_n, first = np.unique(np.log(counts[law['size']]), return_index=True)
+    for row in rows:
+        row['extrapolated'] = bool(beyond(law['data'], row))
+        for which in runs.SIZES:
+            if which in counts and len(log_n) > 1:
+                log_count = np.log(counts[which][first])
+                slope = np.polyfit(log_n, log_count, 1)[0]
+                at = np.interp(np.log(row['n']), log_n, log_count)
+                at += slope * (np.log(row['n']) - np.clip(np.log(row['n']), log_n[0], log_n[-1]))
+                row[f'd_per_{which}'] = float(row['d'] / np.exp(at))
+    return rows
 
 
 def analyse(rows, bootstraps, seed, cautions=()):
-    """What scaling.json holds: loss_unit, conditions (of L(N)), laws, efficiency, l_nd, runs, l_n_runs, cautions."""
+    """What scaling.json holds: loss_unit, conditions, laws, efficiency, l_nd, runs, cautions, ..."""
     unit = runs.choose_unit(rows)
     rows, of_rates = runs.best_rates(rows)
-    alike, group, of_rest = runs.choose_l_n(rows)
+    shared, group, of_rest = runs.choose_l_n(rows)
     fits, efficiency, of_l_n = fit_l_n(group)
-    l_nd, of_l_nd = fit_l_nd(rows, bootstraps, seed)
+    l_nd, of_l_nd = analyse_l_nd(rows, bootstraps, seed)
     if not fits and not l_nd:
         fail(' '.join(['nothing to fit.', *of_l_n, *of_rest]))
-    cautions = [*cautions, *of_rates, *report.cautions_on_runs(rows), *of_l_nd, *(of_rest + of_l_n if fits else [])]
-    return {'loss_unit': unit, 'conditions': alike, 'laws': fits, 'efficiency': efficiency, 'l_nd': l_nd or None,
-            'runs': rows, 'l_n_runs': [run['name'] for run in group], 'cautions': cautions}
+    cautions = [*cautions, *of_rates, *report.cautions_on_runs(rows), *of_l_nd]
+    if fits:
+        cautions += of_rest + of_l_n
+    return {'loss_unit': unit, 'conditions': shared, 'laws': fits, 'efficiency': efficiency,
+            'l_nd': l_nd or None, 'runs': rows, 'l_n_runs': [run['name'] for run in group],
+            'cautions': cautions}
 
 
 def beyond(data, point):
-    """{'n', 'd', 'flops'}: how many times the nearest of the data the point is, where it is outside of them."""
-    nearest = {key: np.clip(value, min(data[key]), max(data[key])) for key, value in point.items() if key in data}
-    return {key: float(point[key] / near) for key, near in nearest.items() if abs(point[key] / near - 1) > 0.01}
+    """{'n', 'd', 'flops'}: how many times the nearest of the data, where the point is outside."""
+    far = {}
+    for key, value in point.items():
+        if key in data:
+            nearest = np.clip(value, min(data[key]), max(data[key]))
+            if abs(value / nearest - 1) > 0.01:
+                far[key] = float(value / nearest)
+    return far
 
 
 def forecasts(result, n=None, d=None, flops=None):
-    """What each architecture's law says of a run of n parameters and d tokens, or of the best run for so many flops.
+    """What each architecture's law says of a run of n parameters and d tokens, or of a budget.
 
-    A list of dicts: arch, law, size (kind of parameters: total if known), n, d, loss, loss_ci (95% prediction
-    interval), beyond (see above); for a budget also n_ci, d_ci, d_per_n, d_per_n_ci. L(N, D) answers where it is
-    fitted and d or flops is given, else the pure L(N), which knows but one number of tokens.
+    A list of dicts: arch, law, size (the count of parameters), n, d, loss, loss_ci (95% prediction
+    interval), beyond (see above); for a budget also n_ci, d_ci, d_per_n, d_per_n_ci. L(N, D) in the
+    chosen form answers where it is fitted and d or flops is given. Otherwise L(N) answers, which is
+    of one number of tokens: with a floor if that fits significantly better. Exits (2) if d is given
+    and no law can use it.
     """
-    answers, l_nd = [], (result['l_nd'] or {}) if d or flops else {}
-    for arch in sorted(l_nd.keys() | (result['laws'].keys() if n else set())):
-        if arch in l_nd:
-            law, name, point = l_nd[arch], 'L(N, D)', {'n': n, 'd': d}
+    l_nd = (result['l_nd'] or {}) if d or flops else {}
+    if (d or flops) and not l_nd:
+        fail(f'{"flops" if flops else "the D of predict"} needs L(N, D), which needs comparable runs '
+             'of 3 sizes at 3 token counts, 8 in all')
+    answers = []
+    for arch in sorted(l_nd or result['laws']):
+        if l_nd:
+            law, name, point = l_nd[arch]['chosen'], 'L(N, D)', {'n': n, 'd': d}
             if flops:
-                law = law['budget']
+                law = l_nd[arch]['budget']
                 point, = frontier.compute_optimal(law, [flops], law['flops_per_n_d'])
-            size, data, (loss, *ends) = law['size'], law['data'], frontier.forecast(law, point['n'], point['d'])
+            size, data = law['size'], law['data']
+            loss, *ends = frontier.forecast(law, point['n'], point['d'])
         else:
-            name, point = f'L(N) at {result["conditions"].get("tokens", "an unknown number of")} tokens', {'n': n}
-            size, law = next((which, forms['pure']) for which, forms in result['laws'][arch].items())
-            data, (loss, *ends) = {'n': law['sizes']}, laws.forecast(law, n)
-        answers.append({**point, 'arch': arch, 'law': name, 'size': size, 'loss': loss, 'loss_ci': ends,
-                        'beyond': beyond(data, point)})
+            tokens = result['conditions'].get('tokens', 'an unknown number of')
+            size, forms = next(iter(result['laws'][arch].items()))
+            has_floor = bool(forms['offset']['c_ci'][0])
+            law = forms['offset'] if has_floor else forms['pure']
+            name = f'L(N){" with a floor" if has_floor else ""} at {tokens} tokens'
+            point, data = {'n': n}, {'n': law['sizes']}
+            loss, *ends = (laws.forecast_offset if has_floor else laws.forecast)(law, n)
+        answers.append({**point, 'arch': arch, 'law': name, 'size': size, 'loss': loss,
+                        'loss_ci': ends, 'beyond': beyond(data, point)})
     return answers
 
 
 def as_json(result):
     """The text of scaling.json: inf and nan become null, and the bootstrap's draws stay out."""
     def without_draws(value):
-        if not isinstance(value, dict):
-            return value
-        return {key: without_draws(inner) for key, inner in value.items() if key != 'draws'}
+        if isinstance(value, list):
+            return [without_draws(inner) for inner in value]
+        if isinstance(value, dict):
+            return {key: without_draws(inner) for key, inner in value.items() if key != 'draws'}
+        return value
     plain = json.dumps(without_draws(result), default=lambda array: array.tolist())
     return json.dumps(json.loads(plain, parse_constant=lambda name: None), indent=1)
 
 
-def main():
-    s = configure(Settings)
+def check(s):
+    """Exit with one line if a setting makes no sense."""
     if s.table and s.paths != Settings().paths:
         fail('give checkpoints or --table, not both')
     if s.bootstraps < 100:
         fail(f'bootstraps is {s.bootstraps}; 95% intervals need at least 100')
-    if s.predict is not None and (len(s.predict) not in (1, 2) or min(s.predict) <= 0) or s.flops and s.flops < 0:
-        fail('predict is written N or N,D (parameters and tokens), flops is one number; all are positive')
+    if s.seed < 0:
+        fail(f'seed is {s.seed}; it must be 0 or more')
+    if s.predict is not None:
+        if len(s.predict) not in (1, 2) or not all(0 < v < math.inf for v in s.predict):
+            fail('predict is written N or N,D: parameters and tokens, both positive')
+    if s.flops is not None and not 0 < s.flops < math.inf:
+        fail('flops is the training compute, one positive number')
+
+
+def main():
+    s = configure(Settings)
+    check(s)
     if s.table:
         rows, cautions = runs.read_table(s.table), []
         curves, foretold = runs.read_curves(s.table, rows), runs.read_foretold(s.table)
@@ -170,17 +262,22 @@ def main():
         (rows, curves, cautions), foretold = runs.read_checkpoints(s.paths), []
     if not rows:
         fail('no run with a validation loss: ' + ' '.join(cautions))
+
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     result['foretold'] = runs.with_seen(foretold, result['runs'])
     collapsed = collapse.collapse(curves, result['runs'])
     result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
-    if s.flops and not result['l_nd']:
-        fail('flops needs L(N, D), which needs runs of 3 sizes at 3 token counts, 8 in all, alike in all else')
-    asked = [*(forecasts(result, *s.predict) if s.predict else []), *forecasts(result, flops=s.flops)]
+    asked = forecasts(result, *s.predict) if s.predict else []
+    if s.flops:
+        asked += forecasts(result, flops=s.flops)
+
     texts = {'report.md': report.page(result), 'scaling.json': as_json(result)}
-    pictures = {'scaling.png': plots.draw_scaling(result)} if result['laws'] else {}
+    pictures = {}
+    if result['laws']:
+        pictures['scaling.png'] = plots.draw_scaling(result)
     if result['l_nd']:
-        pictures |= {'law.png': plots_nd.draw_laws(result), 'optimum.png': plots_nd.draw_optimum(result['l_nd'])}
+        pictures['law.png'] = plots_nd.draw_laws(result)
+        pictures['optimum.png'] = plots_nd.draw_optimum(result['l_nd'])
     if curves:
         pictures['training_curves.png'] = plots.draw_training_curves(curves)
     if collapsed:
@@ -189,7 +286,10 @@ def main():
         os.makedirs(s.out_dir, exist_ok=True)
         for name, content in (texts | pictures).items():
             with atomic_write(os.path.join(s.out_dir, name)) as file:
-                file.write(content.encode()) if name in texts else content.savefig(file, dpi=150)
+                if name in texts:
+                    file.write(content.encode())
+                else:
+                    content.savefig(file, dpi=150)
     except OSError as e:
         fail(f'cannot write to {s.out_dir}: {e.strerror}')
     plots.plt.close('all')

@@ -66,10 +66,10 @@ def main():
         fail(f'{name} has been trained: it stands in {s.table}')
     group = known_runs(s, run)
     chosen = heldout.choose(heldout.compare(group))
-    choices = [tuple(chosen[key] for key in ('size', 'form', 'sizes')), ('non_embedding', 'hoffmann', 'all')]
-    for which, form, sizes in dict.fromkeys(choices):           # Hoffmann's beside it, in any case
-        law = heldout.fit(heldout.used(group, sizes), which, form)
-        words = f'{form} over {which}' + f', {sizes}' * (sizes != 'all')
+    choices = [(chosen['size'], chosen['form']), ('non_embedding', 'hoffmann')]
+    for which, form in dict.fromkeys(choices):                  # Hoffmann's beside it, in any case
+        law = heldout.fit(group, which, form)
+        words = f'{form} over {which}'
         predicted, low, high = frontier.forecast(law, heldout.counts([run])[which][0], tokens)
         row = {'name': name, **{f'n_{key}': int(count[key]) for key in runs.SIZES}, 'tokens': tokens, 'from': s.by,
                'predicted': round(predicted, 4), 'low': round(low, 4), 'high': round(high, 4),

@@ -1,8 +1,8 @@
-"""Which form of L(N, D), over which count of parameters: chosen by what it foretells, not by how well it fits.
+"""Which form of L(N, D), over which count of parameters: chosen by its error on runs left out.
 
-    chosen = choose(compare(group))     # group: runs of one architecture, alike in all but size and tokens
-    chosen['size'], chosen['form']      # 'compute', 'hoffmann'; chosen['sizes'] is 'all', or 'without the smallest'
-    law = fit(used(group, chosen['sizes']), chosen['size'], chosen['form'])     # of frontier.py, with its data
+    chosen = choose(compare(group))     # group: runs of one law, which differ in size and tokens
+    chosen['size'], chosen['form']      # 'compute', 'kaplan'
+    law = fit(group, chosen['size'], chosen['form'])        # of frontier.py, with its data
 """
 import numpy as np
 
@@ -10,14 +10,15 @@ from scaling.frontier import FORMS, fit_l_nd, predict, predict_left_out
 from scaling.laws import offset_model, solve_offset
 from scaling.runs import SIZES, choose_l_nd, conditions, size_of
 
-AS_GOOD = 1.1       # a form with fewer free numbers stays unless its misses are above the best's by this factor
-MOST, FOLDS = 60, 20        # more cells than that are not left out one by one, but in so many sets
+AS_GOOD = 1.1       # a form with fewer parameters is as good if its error is at most 1.1 times
+MOST, FOLDS = 60, 20        # more (size, tokens) pairs than that are left out in so many sets
 
 
 def counts(group):
-    """{count: its value for each run}: of total, non_embedding and compute those that all runs have.
+    """{count: its value for each run}: of total, non_embedding and compute what all runs have.
 
-    compute is training FLOPs / (6 tokens), so that C = 6 N D: the matrices, the head's included, and attention's share.
+    compute is the number of effective parameters N_C = training FLOPs per token / 6, so that
+    C = 6 N_C D: the weights of matrix products, the head's included, and attention's share.
     """
     known = {which: np.array([run[f'n_{which}'] for run in group])
              for which in SIZES if all(f'n_{which}' in run for run in group)}
@@ -26,94 +27,101 @@ def counts(group):
     return known
 
 
-def fit(group, size, form='hoffmann', bootstraps=1000, seed=0):
-    """The law of `form` over a count of `counts`; runs of one size and seed (one trunk) are resampled together."""
+def fit(group, size, form='hoffmann', bootstraps=2000, seed=0):
+    """The law of `form` over a count of `counts`, with `data`; a size is resampled as a whole."""
     n = counts(group)[size]
     d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
-    trunks = [f'{size_of(run)} {run.get("seed")}' for run in group]
     flops = np.array([run.get('flops', 6 * n_i * run['tokens']) for run, n_i in zip(group, n)])
-    law = fit_l_nd(n, d, loss, bootstraps, seed, trunks, form)
+    law = fit_l_nd(n, d, loss, bootstraps, seed, [size_of(run) for run in group], form)
     return law | {'size': size, 'flops_per_n_d': float(np.median(flops / (n * d))),
                   'data': {'n': n, 'd': d, 'flops': flops, 'loss': loss}}
 
 
-def used(group, sizes):
-    """The runs that a law rests on: `sizes` is 'all', or 'without the smallest'."""
-    least = min(map(size_of, group)) if sizes != 'all' else 0
-    return [run for run in group if size_of(run) > least]
+def token_counts(group):
+    """The number of tokens of each run in words, one word for counts within 2% of each other."""
+    return np.array([shared['tokens'] for shared in conditions(group)])
 
 
 def at_each_d(group, law):
-    """L(N) = a N^-alpha + c through the sizes of each number of tokens alone, where at least four have it.
+    """L(N) = a N^-alpha + c through the sizes of each token count alone, where at least 4 have it.
 
-    A list of dicts: tokens (as spoken), sizes, alpha, c, apart: (L(N) - law) / law at the size where it is furthest.
+    A list of dicts: tokens (in words), sizes, alpha, c, apart: (L(N) - law) / law at the size where
+    it is largest.
     """
-    tokens, rows = np.array([c['tokens'] for c in conditions(group)]), []
-    for words in dict.fromkeys(tokens[np.argsort(law['data']['d'], kind='stable')]):
+    tokens, rows = token_counts(group), []
+    by_tokens = tokens[np.argsort(law['data']['d'], kind='stable')]
+    for words in dict.fromkeys(by_tokens):
         n, d, loss = (law['data'][key][tokens == words] for key in ('n', 'd', 'loss'))
         sizes = np.unique(n)
-        if len(sizes) >= 4:
-            y, x = np.array([np.log(loss[n == size]).mean() for size in sizes]), np.log(sizes)
-            theta_BP, _ = solve_offset(x - x.mean(), y)
-            fitted = np.exp(offset_model(x - x.mean())(theta_BP)[0][0])
-            apart = fitted / np.array([predict(law, size, d[n == size]).mean() for size in sizes]) - 1
-            rows.append({'tokens': words, 'sizes': len(sizes), 'alpha': float(theta_BP[0, 1]),
-                         'c': float(theta_BP[0, 2]), 'apart': float(max(apart, key=abs))})
+        if len(sizes) < 4:
+            continue
+        y, x = np.array([np.log(loss[n == size]).mean() for size in sizes]), np.log(sizes)
+        theta_BP, _ = solve_offset(x - x.mean(), y)
+        fitted = np.exp(offset_model(x - x.mean())(theta_BP)[0][0])
+        of_law = np.array([predict(law, size, d[n == size]).mean() for size in sizes])
+        rows.append({'tokens': words, 'sizes': len(sizes), 'alpha': float(theta_BP[0, 1]),
+                     'c': float(theta_BP[0, 2]), 'apart': float(max(fitted / of_law - 1, key=abs))})
     return rows
 
 
-def left_out_sets(group):
-    """({label: mask}, cell and set of each run): the sets of runs that are left out in turn.
+def edge_sets(group):
+    """{name: mask} of the runs at both edges of the data, where a law of the others can be fitted.
 
-    These are all of the same size and number of tokens, then those of the 'largest' size, and the 'longest': of the
-    most tokens that three sizes have, and of more. The last two only if enough for a law remains.
+    'largest': all runs of the largest size. 'longest': the runs of the most tokens that three sizes
+    have, and of more.
     """
-    sizes, tokens = np.array([size_of(run) for run in group]), np.array([c['tokens'] for c in conditions(group)])
-    names = list(dict.fromkeys(zip(sizes, tokens)))
-    cell = np.array([names.index(pair) for pair in zip(sizes, tokens)])
-    fold = cell if len(names) <= MOST else cell % FOLDS
-    masks = {k: fold == k for k in range(fold.max() + 1)}
+    sizes, tokens = np.array([size_of(run) for run in group]), token_counts(group)
     d = np.array([run['tokens'] for run in group])
-    shared = [d[tokens == words].min() for words in set(tokens) if len(set(sizes[tokens == words])) >= 3]
+    shared = [d[tokens == words].min() for words in set(tokens)
+              if len(set(sizes[tokens == words])) >= 3]
     edges = {'largest': sizes == sizes.max(), 'longest': d >= max(shared, default=d.max())}
-    for name, mask in edges.items():
-        if choose_l_nd([run for run, out in zip(group, mask) if not out]):
-            masks[name] = mask
-    return masks, cell, fold
+    return {name: mask for name, mask in edges.items()
+            if choose_l_nd([run for run, out in zip(group, mask) if not out])}
+
+
+def pair_sets(group):
+    """(index of each run's (size, tokens) pair, index of the set with which it is left out)."""
+    sizes, tokens = [size_of(run) for run in group], token_counts(group)
+    names = list(dict.fromkeys(zip(sizes, tokens)))
+    pair = np.array([names.index(one) for one in zip(sizes, tokens)])
+    return pair, pair if len(names) <= MOST else pair % FOLDS
 
 
 def compare(group):
-    """A row for each count, form and choice of sizes.
+    """The errors of each form over each count of parameters on runs left out: a list of dicts.
 
-    Keys: size, form, sizes; largest, longest, misses, cells, worst, missed.
-
-    largest and longest: root mean square of the misses of the largest size, and of the longest runs, foretold from all
-    others, None where too little would be left; the smallest size is no part of either, so that laws with and without
-    it compare. misses: both together, or cells, the median miss of a size and number of tokens that is left out; worst
-    is the largest of these and missed the name of its run. All are in log loss, so 0.01 is 1%.
+    Keys: size, form, sizes ('all'); largest and longest: root mean square error of the runs of
+    `edge_sets`, predicted from all others, None where too few would be left; cells: the median
+    error of a (size, tokens) pair that is left out; worst: the largest of these, and missed: the
+    name of its run; misses: largest and longest together, or that of the pairs where there is
+    neither. All are log(predicted / seen), so 0.01 is 1%.
     """
-    rows, least = [], min(map(size_of, group))
-    for sizes in ('all', 'without the smallest'):
-        kept = used(group, sizes)
-        if sizes != 'all' and len({size_of(run) for run in kept}) < 4:
-            continue
-        masks, cell, fold = left_out_sets(kept)
-        d, loss = (np.array([run[key] for run in kept]) for key in ('tokens', 'loss'))
-        larger = np.array([size_of(run) > least for run in kept])
-        for which, n in counts(kept).items():
-            for form in FORMS:
-                miss = np.log(predict_left_out(n, d, loss, np.array(list(masks.values())), form) / loss)
-                missed = {label: values[masks[label] & larger] for label, values in zip(masks, miss)}
-                edges = {edge: rms(missed[edge]) if len(missed.get(edge, ())) else None
-                         for edge in ('largest', 'longest')}
-                own = miss[fold, np.arange(len(fold))]              # each run's, of the set that it is left out with
-                of_cells = np.array([own[cell == k].mean() for k in range(cell.max() + 1)])
-                worst = int(np.abs(of_cells).argmax())
-                both = rms([value for value in edges.values() if value is not None] or of_cells)
-                rows.append({'size': which, 'form': form, 'sizes': sizes, **edges, 'misses': both,
-                             'cells': float(np.median(np.abs(of_cells))), 'worst': float(of_cells[worst]),
-                             'missed': kept[int((cell == worst).argmax())]['name']})
+    edges, (pair, fold) = edge_sets(group), pair_sets(group)
+    masks = np.array([*edges.values(), *(fold == k for k in range(fold.max() + 1))])
+    d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
+    rows = []
+    for which, n in counts(group).items():
+        for form in FORMS:
+            error_BN = np.log(predict_left_out(n, d, loss, masks, form) / loss)
+            of_edge = dict(zip(edges, error_BN))
+            of_run = error_BN[len(edges) + fold, np.arange(len(fold))]
+            rows.append({'size': which, 'form': form, 'sizes': 'all',
+                         **score(group, edges, of_edge, pair, of_run)})
     return rows
+
+
+def score(group, edges, of_edge, pair, of_run):
+    """The errors of one law for `compare`.
+
+    of_edge: {edge: errors of all runs without it}; of_run: each run's error without its pair.
+    """
+    edge = {name: rms(of_edge[name][edges[name]]) if name in edges else None
+            for name in ('largest', 'longest')}
+    of_pair = np.array([of_run[pair == k].mean() for k in range(pair.max() + 1)])
+    worst = int(np.abs(of_pair).argmax())
+    known = [value for value in edge.values() if value is not None]
+    return {**edge, 'misses': rms(known or of_pair), 'cells': float(np.median(np.abs(of_pair))),
+            'worst': float(of_pair[worst]), 'missed': group[int((pair == worst).argmax())]['name']}
 
 
 def rms(values):
@@ -121,19 +129,19 @@ def rms(values):
 
 
 def choose(rows):
-    """The row of the least misses of the largest size and the longest runs together.
+    """The row of `compare` with the least error at both edges together.
 
-    Of those that are as good the simplest form, all sizes before a choice of them, and compute before other counts, as
-    that law answers for budgets, too.
+    Of those as good as it, the form with the fewest parameters; then compute before other counts,
+    as that law answers for budgets, too.
     """
     best = min(row['misses'] for row in rows)
     good = [row for row in rows if row['misses'] <= AS_GOOD * best + 1e-4]
-    return min(good, key=lambda row: (len(FORMS[row['form']]), row['sizes'] != 'all', row['size'] != 'compute',
+    return min(good, key=lambda row: (len(FORMS[row['form']]), row['size'] != 'compute',
                                       row['misses']))
 
 
 def smaller(group):
-    """The runs without the largest size and without the most tokens, if a law can be chosen on them, else all."""
+    """The runs without the largest size and without the most tokens; all if these are too few."""
     top, most = max(map(size_of, group)), max(run['tokens'] for run in group)
     inner = [run for run in group if size_of(run) < top and run['tokens'] < 0.98 * most]
     return inner if choose_l_nd(inner) else group

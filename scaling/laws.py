@@ -16,7 +16,7 @@ LEVEL = 0.95
 ALPHA_MAX = 5.0         # exponents are sought in (0, 5]; an interval that reaches the end is open there
 DECIDED = 4.0           # an exponent is identified if its interval is above 0 and spans less than this factor
 RATIO_MAX = 1e3         # ratios of sizes at equal loss are sought between 1/1000 and 1000
-GAIN, MOST_DAMPED = 1e-10, 1e6         # where `minimise` stops: least gain of a step, and its shortest steps
+GAIN, MOST_DAMPED = 1e-10, 1e6      # where `minimise` stops: least gain of a step, shortest step
 NO_NOISE = 1e-24        # least residual sum of squares to make an interval from: exact data leave rounding errors
 
 
@@ -36,44 +36,63 @@ def huber(residual, delta):
     return inner * (size - inner / 2)
 
 
-def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, steps=60):
-    """B problems of Levenberg-Marquardt side by side: minimise sum_n weight * huber(y - model(theta)) within a box.
+def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, steps=60, gain=GAIN):
+    """B independent fits side by side by Levenberg-Marquardt, each within a box.
 
-    model: theta_BP -> (prediction_BN, jacobian_BNP). `low_P == high_P` (they broadcast to B, P) holds a parameter.
-    A finite `delta` reweights the squares at each step (IRLS). A problem is left alone once a step gains next to
-    nothing, or no step gains. Returns (theta_BP, objective_B).
+    Each minimises sum_n weight * huber(y - prediction).
+
+    model: theta_BP -> (prediction_BN, jacobian_BNP). `low_P == high_P` (they broadcast to B, P) holds
+    a parameter. A finite `delta` reweights the squares at each step (iteratively reweighted least
+    squares). A problem is finished once a step gains less than the share `gain` of its objective, or
+    once even the shortest step gains nothing. Returns (theta_BP, objective_B).
     """
     theta = np.clip(theta_BP, low_P, high_P).astype(float)
     B, P = theta.shape
     low, high = np.broadcast_to(low_P, theta.shape), np.broadcast_to(high_P, theta.shape)
     prediction, jacobian = model(theta)
-    y, weight = np.broadcast_to(y_BN, prediction.shape), np.broadcast_to(weight_BN, prediction.shape)
+    y = np.broadcast_to(y_BN, prediction.shape)
+    weight = np.broadcast_to(weight_BN, prediction.shape)
     cost = (weight * huber(y - prediction, delta)).sum(1)
-    best_BP, best_B, problem, damping = theta.copy(), cost.copy(), np.arange(B), np.full(B, 1e-3)
+    damping = np.full(B, 1e-3)
+    best_BP, best_B = theta.copy(), cost.copy()
+    problem = np.arange(B)              # which of the B problems each remaining row is
     for _ in range(steps):
+        # Gauss-Newton equations; a residual beyond delta has the weight delta / |residual|
         residual = y - prediction
-        wj = jacobian * (weight * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300)))[..., None]
-        gradient, hessian = np.einsum('bnp,bn->bp', wj, residual), wj.transpose(0, 2, 1) @ jacobian
+        reweighted = weight * np.minimum(1, delta / np.maximum(np.abs(residual), 1e-300))
+        weighted_BNP = jacobian * reweighted[..., None]
+        gradient = np.einsum('bnp,bn->bp', weighted_BNP, residual)
+        hessian = weighted_BNP.transpose(0, 2, 1) @ jacobian
+
+        # Active set: a parameter that is at an end of its box and would leave it takes no part
         stuck = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
         gradient[stuck] = 0
         hessian *= ~stuck[:, :, None] & ~stuck[:, None, :]
+
+        # Damping: a larger diagonal makes a shorter step, nearer to steepest descent
         diagonal = np.einsum('bpp->bp', hessian)
         ridge = 1e-12 * diagonal.max(1)[:, None] + 1e-300
         hessian[:, range(P), range(P)] = diagonal * (1 + damping[:, None]) + stuck + ridge
-        trial = np.clip(theta + np.linalg.solve(hessian, gradient[..., None])[..., 0], low, high)
+        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        trial = np.clip(theta + step, low, high)
+
+        # A step that gains is taken and the damping falls; otherwise the next step is shorter
         new_prediction, new_jacobian = model(trial)
         new_cost = (weight * huber(y - new_prediction, delta)).sum(1)
         better = new_cost < cost
-        done = np.where(better, cost - new_cost < GAIN * cost, damping >= MOST_DAMPED)
+        done = np.where(better, cost - new_cost < gain * cost, damping >= MOST_DAMPED)
         damping = np.clip(damping * np.where(better, 0.2, 10), 1e-7, MOST_DAMPED)
-        for array, new in ((theta, trial), (cost, new_cost), (prediction, new_prediction), (jacobian, new_jacobian)):
-            array[better] = new[better]
+        theta[better], cost[better] = trial[better], new_cost[better]
+        prediction[better], jacobian[better] = new_prediction[better], new_jacobian[better]
         best_BP[problem], best_B[problem] = theta, cost
+
+        # Finished problems take no part in the next steps
         if done.all():
             break
         if done.any():
             theta, low, high, prediction, jacobian, y, weight, cost, problem, damping = (
-                array[~done] for array in (theta, low, high, prediction, jacobian, y, weight, cost, problem, damping))
+                array[~done] for array in (theta, low, high, prediction, jacobian, y, weight, cost,
+                                           problem, damping))
     return best_BP, best_B
 
 
@@ -140,6 +159,25 @@ def forecast(law, n):
     """(loss, low, high) that the pure law foretells of one new size; None for the ends if it rests on two sizes."""
     ends = (None, None) if law['sigma'] is None else map(float, band(law, n, new_point=True))
     return float(law['a'] * n ** -law['alpha']), *ends
+
+
+def forecast_offset(law, n):
+    """(loss, low, high) that the law with a floor predicts for one new size.
+
+    The 95% interval is t's with the linearised law (Seber & Wild 1989, section 5.1), in log loss;
+    its ends are None if the law rests on three sizes, which leave no residual.
+    """
+    x, at = np.log(law['sizes']), math.log(n)
+    theta_BP = np.array([[math.log(law['a']), law['alpha'], law['c']]])
+    (y,), (jacobian_1P,) = offset_model(np.array([at]))(theta_BP)
+    loss, df = math.exp(y[0]), len(x) - 3
+    if df < 1:
+        return loss, None, None
+    _, (jacobian_NP,) = offset_model(x)(theta_BP)
+    variance = law['ssr'] / df * (1 + jacobian_1P @ np.linalg.pinv(jacobian_NP.T @ jacobian_NP)
+                                  @ jacobian_1P.T)
+    half = stats.t.ppf((1 + LEVEL) / 2, df) * math.sqrt(variance.item())
+    return loss, loss * math.exp(-half), loss * math.exp(half)
 
 
 def offset_model(x):

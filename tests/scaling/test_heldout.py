@@ -57,16 +57,6 @@ def test_the_largest_miss_is_named_and_the_choice_does_not_see_the_corner():
     assert heldout.smaller(inner[:9]) == inner[:9]
 
 
-def test_a_smallest_size_that_follows_no_law_is_left_out():
-    runs = group(lambda n, d: hoffmann(n, d) * (1.08 if n == SIZES[0] else 1))
-    chosen = heldout.choose(heldout.compare(runs))
-    assert (chosen['size'], chosen['form'], chosen['sizes']) == ('compute', 'hoffmann', 'without the smallest')
-    kept = heldout.used(runs, chosen['sizes'])
-    assert {run['n_total'] for run in kept} == set(SIZES[1:]) and heldout.used(runs, 'all') == runs
-    law = heldout.fit(kept, 'compute', bootstraps=2)
-    assert all(law[key] == pytest.approx(value, rel=2e-2) for key, value in TRUTH.items())
-
-
 def test_each_number_of_tokens_alone_agrees_with_the_law_it_follows_and_shows_where_it_does_not():
     runs = group(hoffmann)
     law = heldout.fit(runs, 'compute', bootstraps=2)
