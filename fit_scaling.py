@@ -130,6 +130,7 @@ def analyse_l_nd(rows, bootstraps, seed):
         decades = 10.0 ** (math.floor(math.log10(used.max())) + np.arange(2))
         budgets = sorted([*decades, *(curve['flops'] for curve in curves)])
         fits[arch] = next(iter(by_size.values())) | {
+            'runs': [run['name'] for run in group],
             'by_size': by_size, 'chosen': chosen | {'sizes': 'all'},
             'of_chosen_form': of_chosen_form, 'budget': budget,
             'forms': heldout.compare(group), 'rules': chosen['checks']['rules'],
@@ -176,7 +177,7 @@ def analyse(rows, bootstraps, seed, cautions=()):
         cautions += of_rest + of_l_n
     return {'loss_unit': unit, 'conditions': shared, 'laws': fits, 'efficiency': efficiency,
             'l_nd': l_nd or None, 'runs': rows, 'l_n_runs': [run['name'] for run in group],
-            'cautions': cautions}
+            'l_nd_runs': {arch: law['runs'] for arch, law in l_nd.items()}, 'cautions': cautions}
 
 
 def beyond(data, point):
@@ -276,8 +277,11 @@ def main():
     if result['laws']:
         pictures['scaling.png'] = plots.draw_scaling(result)
     if result['l_nd']:
-        pictures['law.png'] = plots_nd.draw_laws(result)
+        pictures['law.png'] = plots_nd.draw_law(result)
+        pictures['residuals.png'] = plots_nd.draw_residuals(result)
         pictures['optimum.png'] = plots_nd.draw_optimum(result['l_nd'])
+        if by_part := plots_nd.draw_parts(result):
+            pictures['parts.png'] = by_part
     if curves:
         pictures['training_curves.png'] = plots.draw_training_curves(curves)
     if collapsed:

@@ -194,7 +194,7 @@ def test_training_curves_beside_a_table_are_drawn_and_the_one_that_departs_is_na
     table = table_with_curves(tmp_path)
     run(monkeypatch, table, f'--out_dir={tmp_path}', '--bootstraps=100')
     pictures = {name for name in os.listdir(tmp_path) if name.endswith('.png')}
-    assert pictures == {'law.png', 'optimum.png', 'scaling.png', 'training_curves.png', 'collapse.png'}
+    assert pictures == {'law.png', 'residuals.png', 'optimum.png', 'scaling.png', 'training_curves.png', 'collapse.png'}
     assert not any('Training curves' in text for text in read_results(tmp_path)['cautions'])
     slow = f'{SIZES[2]:.0f}-100000000'
     run(monkeypatch, table_with_curves(tmp_path, slow), f'--out_dir={tmp_path}', '--bootstraps=100')
