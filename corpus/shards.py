@@ -24,7 +24,7 @@ from corpus import convert, pool, sources
 from plumbing.files import atomic_write
 from plumbing.progress import Progress
 
-LIBRARIES = ('numpy', 'symusic', 'mido')            # of which a conversion depends
+LIBRARIES = 'numpy',                # of which a conversion depends
 
 
 def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
