@@ -135,10 +135,6 @@ class Stream:
         self.parts.append(delta + b'\xff\0\0')
         self.others.append((kind, value))
 
-    def end(self, delta=b'\0'):
-        self.ends.append(len(self.others))
-        self.other(delta)
-
 
 def read_track(data, at, stream, remarks):
     """Read the track whose chunk begins at `at`. Returns where the next one begins, -1 after the last."""
@@ -151,6 +147,14 @@ def read_track(data, at, stream, remarks):
         stop = following if following >= 0 else len(data)
     at, is_ended = read_to_end(data, start, stop, stream, remarks)
 
+    # An end of track that is not at the end of a track whose length is right: what follows counts.
+    is_right = stop == says and b'MTrk' not in data[at:says]
+    if is_ended and is_right and data[at:says].strip(b'\0'):
+        remark(remarks, 'repaired', 'events after the end of a track')
+        while is_ended and at < says:
+            at, is_ended = read_to_end(data, at, stop, stream, remarks)
+        is_ended = at == says
+
     if not is_ended:
         if says > len(data):
             remark(remarks, 'repaired', 'tracks that are cut off')
@@ -158,13 +162,11 @@ def read_track(data, at, stream, remarks):
             remark(remarks, 'skipped', 'damaged rests of tracks')
         else:
             remark(remarks, 'repaired', 'tracks without an end')
-        stream.end()
         at = stop
-    elif at != says:
-        if stop != says or b'MTrk' in data[at:says]:
-            remark(remarks, 'repaired', 'lengths of tracks')
-        elif data[at:says].strip(b'\0'):
-            remark(remarks, 'skipped', 'bytes after the end of a track')
+    elif at != says and not is_right:
+        remark(remarks, 'repaired', 'lengths of tracks')
+    stream.other(b'\0')
+    stream.ends.append(len(stream.others) - 1)
     return data.find(b'MTrk', at)
 
 
@@ -223,7 +225,7 @@ def read_to_end(data, at, stop, stream, remarks):
                 if body + size > stop:
                     break
                 if kind == END_OF_TRACK:
-                    stream.end(delta)
+                    stream.other(delta)
                     return body + size, True
                 stream.other(delta, kind, data[body:body + size])
                 at, is_in_force = body + size, False
