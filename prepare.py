@@ -123,10 +123,12 @@ def claim(s):
     mine = [source if source in sources.NAMED else os.path.abspath(source) for source in s.source]
     meta = read_meta(s)
     theirs = read_json(path, s)
+    if theirs is not None and not (isinstance(theirs, list) and all(isinstance(name, str) for name in theirs)):
+        theirs = damaged(path, 'it is no list of sources', s)
     if theirs is None and meta is not None:                     # an earlier version wrote no source.json
         theirs = meta['settings']['source']
     if theirs not in (None, mine, s.source) and not s.overwrite:
-        fail(f"out_dir: {s.out_dir} is of {', '.join(map(str, theirs))}; give another --out_dir, or --overwrite to "
+        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, or --overwrite to "
              'replace it')
     os.makedirs(s.out_dir, exist_ok=True)
     if theirs != mine:
@@ -141,7 +143,8 @@ def read_meta(s):
     if meta is None:
         return None
     is_whole = (isinstance(meta, dict) and 'inputs' in meta and isinstance(meta.get('settings'), dict)
-                and isinstance(meta['settings'].get('source'), list))
+                and isinstance(meta['settings'].get('source'), list)
+                and all(isinstance(name, str) for name in meta['settings']['source']))
     return meta if is_whole else damaged(path, 'it is no meta.json of prepare.py', s)
 
 

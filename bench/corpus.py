@@ -49,7 +49,7 @@ def compared(path):
     """(how the file was read, note-ons that mido sees, how many of them are no notes of ours)."""
     try:
         file = mido.MidiFile(path, clip=True)
-    except (EOFError, OSError, ValueError, KeyError, IndexError, TypeError, LookupError):
+    except (EOFError, OSError, ValueError, LookupError, TypeError, mido.KeySignatureError):
         return 'mido refuses it', 0, 0
     theirs = Counter()
     for track in file.tracks:

@@ -102,6 +102,8 @@ def kind_of(name):
 
 
 def head_of(path):
+    if not os.path.isfile(path):                                # a pipe would be waited for
+        return b''
     try:
         with open(path, 'rb') as f:
             return f.read(SNIFFED)
@@ -124,6 +126,10 @@ def folder_files(folder, not_read):
     """All music under `folder`, by name."""
     names = []
     for parent, folders, files in os.walk(folder):
+        if 'source.json' in files and 'shards' in folders:      # an out_dir of prepare.py: music, but not from outside
+            not_read['prepared data'] += 1
+            folders.clear()
+            continue
         not_read['hidden folder'] += sum(is_hidden(name) for name in folders)
         folders[:] = [name for name in folders if not is_hidden(name)]
         for name in files:
