@@ -162,7 +162,8 @@ def read_json(path, s):
 def damaged(path, why, s):
     """None with --overwrite, else one line."""
     if not s.overwrite:
-        fail(f'out_dir: {path} is damaged ({why}); --overwrite makes the data again')
+        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, or --overwrite to replace '
+             'the data')
 
 
 def order_of(tunes, name, copies):
