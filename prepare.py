@@ -62,30 +62,58 @@ def check(s):
     s.source = [s.source] if isinstance(s.source, str) else s.source
     for source in s.source:
         sources.check(source)
-    bundled = s.source == ['bundled']
+    if s.out_dir == '':
+        fail("out_dir: '' is no folder")
     s.out_dir = s.out_dir or os.path.join('data', '+'.join(map(sources.name_of, s.source))[:100] or 'corpus')
-    s.vocab_size = s.vocab_size or (1000 if bundled else 5000)
-    s.val_fraction = (0.05 if bundled else 0.01) if s.val_fraction is None else s.val_fraction
-    s.test_fraction = (0.05 if bundled else 0.01) if s.test_fraction is None else s.test_fraction
-    s.transpose = (3 if bundled and s.converter == 'builtin' else 0) if s.transpose is None else s.transpose
-    s.beats, s.repeats, s.phrases = (bundled and s.converter == 'builtin' if x is None else x
-                                     for x in (s.beats, s.repeats, s.phrases))
+
+    if s.converter not in ('builtin', 'midi2abc'):
+        fail(f"converter: {s.converter!r} must be 'builtin' or 'midi2abc'")
+    if s.tokenizer not in ('bpe', 'char'):
+        fail(f"tokenizer: {s.tokenizer!r} must be 'bpe' or 'char'")
+
+    # What is not given is as the bundled tune books are best prepared, or as a folder of MIDI files is.
+    is_bundled = s.source == ['bundled']
+    is_marked = is_bundled and s.converter == 'builtin'
+    if s.vocab_size is None:
+        s.vocab_size = 1000 if is_bundled else 5000
+    if s.val_fraction is None:
+        s.val_fraction = 0.05 if is_bundled else 0.01
+    if s.test_fraction is None:
+        s.test_fraction = 0.05 if is_bundled else 0.01
+    if s.transpose is None:
+        s.transpose = 3 if is_marked else 0
+    if s.beats is None:
+        s.beats = is_marked
+    if s.repeats is None:
+        s.repeats = is_marked
+    if s.phrases is None:
+        s.phrases = is_marked
+
+    if not 1 < s.vocab_size <= 65535:
+        fail(f'vocab_size: {s.vocab_size} must be at most 65,535, so that an id fits 16 bits, and above 1')
+    if not 0 <= s.val_fraction < 1:
+        fail(f'val_fraction: {s.val_fraction} must be in 0..1')
+    if not 0 <= s.test_fraction < 1 - s.val_fraction:
+        fail(f'test_fraction: {s.test_fraction} must be such that something is left to train on')
+    if not 0 <= s.transpose <= 11:
+        fail(f'transpose: {s.transpose} must be in 0..11')
+    if s.tokenizer_chars <= 0:
+        fail(f'tokenizer_chars: {s.tokenizer_chars} must be above 0')
+    if not 0 < s.time_limit_s <= 86_400:
+        fail(f'time_limit_s: {s.time_limit_s} must be above 0 and at most a day, 86,400')
+    if not 0 < s.shard_files <= 1_000_000:
+        fail(f'shard_files: {s.shard_files} must be above 0 and at most 1,000,000')
+    if not 0 <= s.workers <= 1000:
+        fail(f'workers: {s.workers} must be in 0..1000')
     s.workers = s.workers or os.cpu_count()
-    for name, is_fine, what in (
-            ('converter', s.converter in ('builtin', 'midi2abc'), "'builtin' or 'midi2abc'"),
-            ('tokenizer', s.tokenizer in ('bpe', 'char'), "'bpe' or 'char'"),
-            ('vocab_size', 1 < s.vocab_size <= 65535, 'at most 65,535, so that an id fits 16 bits'),
-            ('val_fraction', 0 <= s.val_fraction < 1, 'in 0..1'),
-            ('test_fraction', 0 <= s.test_fraction < 1 - s.val_fraction, 'such that something is left to train on'),
-            ('transpose', 0 <= s.transpose <= 11, 'in 0..11'),
-            *((name, not getattr(s, name) or s.converter == 'builtin', "off with converter='midi2abc'")
-              for name in ('transpose', 'beats', 'repeats', 'phrases')),
-            ('workers', s.workers > 0, '0 or more'),
-            *((name, getattr(s, name) > 0, 'above 0') for name in ('tokenizer_chars', 'time_limit_s', 'shard_files'))):
-        if not is_fine:
-            fail(f'{name}: {getattr(s, name)!r} must be {what}')
-    if s.converter == 'midi2abc' and not shutil.which('midi2abc'):
-        fail("converter: midi2abc is not installed (Debian: apt install abcmidi); converter='builtin' needs nothing")
+
+    if s.converter == 'midi2abc':
+        for name in ('transpose', 'beats', 'repeats', 'phrases'):
+            if getattr(s, name):
+                fail(f"{name}: {getattr(s, name)!r} must be off with converter='midi2abc'")
+        if not shutil.which('midi2abc'):
+            fail("converter: midi2abc is not installed (Debian: apt install abcmidi); "
+                 "converter='builtin' needs nothing")
     return s
 
 
@@ -93,26 +121,53 @@ def claim(s):
     """Make out_dir and write into it what it is made from. Exits with one line if that was another source."""
     path = os.path.join(s.out_dir, 'source.json')
     mine = [source if source in sources.NAMED else os.path.abspath(source) for source in s.source]
-    meta = read_json(os.path.join(s.out_dir, 'meta.json')) or {'settings': {'source': None}}
-    theirs = read_json(path) or meta['settings']['source']              # an earlier version wrote no source.json
+    meta = read_meta(s)
+    theirs = read_json(path, s)
+    if theirs is not None and not (isinstance(theirs, list) and all(isinstance(name, str) for name in theirs)):
+        theirs = damaged(path, 'it is no list of sources', s)
+    if theirs is None and meta is not None:                     # an earlier version wrote no source.json
+        theirs = meta['settings']['source']
     if theirs not in (None, mine, s.source) and not s.overwrite:
-        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, or --overwrite to replace it")
+        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, or --overwrite to "
+             'replace it')
     os.makedirs(s.out_dir, exist_ok=True)
     if theirs != mine:
         with atomic_write(path, 'w', encoding='utf-8') as f:
             f.write(json.dumps(mine))
 
 
-def read_json(path):
+def read_meta(s):
+    """meta.json of out_dir, or None if there is none that this version can use."""
+    path = os.path.join(s.out_dir, 'meta.json')
+    meta = read_json(path, s)
+    if meta is None:
+        return None
+    is_whole = (isinstance(meta, dict) and 'inputs' in meta and isinstance(meta.get('settings'), dict)
+                and isinstance(meta['settings'].get('source'), list)
+                and all(isinstance(name, str) for name in meta['settings']['source']))
+    return meta if is_whole else damaged(path, 'it is no meta.json of prepare.py', s)
+
+
+def read_json(path, s):
     """What the file holds, or None if it is not there."""
     if not os.path.exists(path):
         return None
-    with open(path, encoding='utf-8') as f:
-        return json.load(f)
+    try:
+        with open(path, encoding='utf-8') as f:
+            return json.load(f)
+    except ValueError as e:                                     # no JSON, or no UTF-8
+        return damaged(path, e, s)
+
+
+def damaged(path, why, s):
+    """None with --overwrite, else one line."""
+    if not s.overwrite:
+        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, or --overwrite to replace '
+             'the data')
 
 
 def order_of(tunes, name, copies):
-    """List of (index, semitones) of a side's tunes, transposed copies first, then the tunes as they stand.
+    """List of (index, semitones) of a side's tunes, transposed copies first, then the tunes untransposed.
 
     Both parts are in the order of hashes: any stretch of one is a fair sample of it.
     """
@@ -174,23 +229,32 @@ def write_tokens(name, order, tunes, paths, tokenizer, threads, binary, plain):
 
 def main(argv=None):
     s = check(configure(Settings, argv))
+    try:
+        prepare(s)
+    except OSError as e:                            # no right to write, a full disk
+        fail(f'out_dir: {e.filename or s.out_dir}: {e.strerror or e}')
+
+
+def prepare(s):
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
     form = Form(s.converter, s.beats, s.repeats, s.phrases)
-    paths = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
+    paths, not_read = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
+    not_read = {suffix: n for suffix, n in sorted(not_read.items()) if n}
 
     settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}
     versions = {name: importlib.metadata.version(name)
                 for name in (*shards.LIBRARIES, 'music21', 'rustbpe', 'tiktoken')}
-    inputs = shards.hash_of([settings, [os.path.basename(path) for path in paths], versions], [__file__, bpe.__file__])
+    inputs = shards.hash_of([settings, [os.path.basename(path) for path in paths], not_read, versions],
+                            [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
-    meta = read_json(meta_path)
+    meta = read_meta(s)
     if meta and meta['inputs'] == inputs:
         print(table(meta))
         print(f'{s.out_dir} is up to date')
         return
 
-    tunes, left_out, quantisation, leakage = select(paths, s)
+    tunes, left_out, quantisation, remarks, leakage = select(paths, s)
     filters = {}
     for why in sorted({reason for _, reason, _, _ in left_out}):
         lost = [notes for _, reason, notes, _ in left_out if reason == why]
@@ -198,13 +262,18 @@ def main(argv=None):
     orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0) for name in ('train', 'val', 'test')}
     if not orders['train']:
         why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items()) or 'no file of music'
+        if not_read:
+            why += '; not read: ' + ', '.join(f'{n:,} {suffix}' for suffix, n in not_read.items())
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
-    n_as_they_stand = sum(semitones == 0 for _, semitones in orders['train'])
+    n_untransposed = sum(semitones == 0 for _, semitones in orders['train'])
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
 
     with ExitStack() as files:                      # the new files take their names when all are written
+        written = []
+
         def output(name, mode='w', **options):
-            return files.enter_context(atomic_write(os.path.join(s.out_dir, name), mode, **options))
+            written.append(files.enter_context(atomic_write(os.path.join(s.out_dir, name), mode, **options)))
+            return written[-1]
 
         splits, lengths, keys = {}, {}, {}
         for name, order in orders.items():
@@ -215,14 +284,18 @@ def main(argv=None):
         failures = output('failures.tsv', encoding='utf-8', errors='surrogateescape')
         failures.writelines(f'{file}\t{reason}\t{like}\n' for file, reason, _, like in left_out)
         output('tokenizer.json', encoding='utf-8').write(tokenizer.to_json())
-        histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
-        if meta:                                    # gone first and back last: with it the folder is of one piece
+        for file in written:                        # a disk that is full says so before anything is replaced
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(meta_path):               # gone first and back last: with it the folder is of one piece
             os.remove(meta_path)
+    histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
     meta = {'vocab_size': tokenizer.vocab_size,
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
-            'splits': splits, 'untransposed': int(lengths['train'][-n_as_they_stand:].sum()),
-            'keys': keys['train'], 'filters': filters, 'quantisation': quantisation,
-            'leakage': leakage, 'settings': settings, 'versions': versions, 'inputs': inputs}
+            'splits': splits, 'untransposed': int(lengths['train'][-n_untransposed:].sum()),
+            'keys': keys['train'], 'filters': filters, 'not_read': not_read, 'remarks': remarks,
+            'quantisation': quantisation, 'leakage': leakage, 'settings': settings, 'versions': versions,
+            'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')
     print(table(meta))

@@ -57,7 +57,7 @@ def compare(path):
             f.write(abcfile.write_abc(music))
         try:
             subprocess.run(['abc2midi', abc, '-o', mid], capture_output=True, timeout=120)
-            theirs, _ = midi.raw_midi(mid)
+            theirs = midi.raw_midi(mid)
         except subprocess.TimeoutExpired:
             return path, 0.0, collections.Counter({'file: abc2midi does not end': len(music.notes)})
         except (OSError, MidiError):

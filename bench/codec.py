@@ -44,7 +44,7 @@ def equal(a, b):
 
 def examine(path):
     try:
-        raw, repaired = raw_midi(path)
+        raw = raw_midi(path)
         music, report = quantise(raw)
     except MidiError as e:
         return {'reason': str(e)}
@@ -54,7 +54,7 @@ def examine(path):
     doubled = len(raw['onset']) - len(np.unique(np.stack([raw['onset'], raw['pitch'], raw['voice']]), axis=1).T)
     pitched = ~np.array([v.is_drum for v in raw['voices']])[raw['voice']]
     gate = quantise(raw, close_gaps=False)[0]
-    return {'reason': 'read', 'repaired': int(repaired), 'identity': same, 'path': path, 'doubled': doubled,
+    return {'reason': 'read', 'identity': same, 'path': path, 'doubled': doubled,
             'matched': matched(raw, music, report['shift']), 'kept': len(music.notes), 'characters': len(text),
             'pitched': int(pitched.sum()), 'pitched_beats': float(raw['duration'][pitched].sum() / UNITS),
             'pitched_notated': pitched_beats(music), 'pitched_gate': pitched_beats(gate), **report}

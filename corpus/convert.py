@@ -4,7 +4,8 @@
 
 A record is a dict of `file` and either `reason` (why it is left out) and `notes` (lost with it), or `text` (what models
 read), `notes`, `bars`, `key` (SHA-256 of the canonical notation: titles and file names do not matter), `sketch`
-(dedupe.py) and `report` (music/quantise.py on what it changed; None for sources that need no quantisation).
+(dedupe.py), `report` (music/quantise.py on what it changed; None for sources that need no quantisation) and `remarks`
+(music/notes.py: what the reader repaired, skipped or guessed).
 """
 import hashlib
 import os
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from corpus import dedupe
 from music import notation
+from music.encoding import decoded
 from music.midi import read_midi
 from music.notes import bar_starts
 from music.quantise import MidiError
@@ -25,6 +27,7 @@ MIN_NOTES, MIN_BARS = 20, 4         # what is shorter is no tune,
 MAX_SILENCE = 0.5                   # nor is what is silent in more than this share of its bars
 MIDI2ABC = ['midi2abc', '-s', '-nb', '-nt', '-noly', '-aul', '16', '-f']
 MIDI2ABC_LIMIT_S = 30
+SCORES = '.mxl', '.musicxml', '.xml'
 
 
 class Form(NamedTuple):
@@ -63,22 +66,15 @@ def convert(job):
 
 def read(name, data):
     """Yield (Music, report or None, reason or None) for each tune of a file; Music is None if there is a reason."""
-    suffix = os.path.splitext(name.lower())[1]
+    suffix = os.path.splitext(name)[1].lower()
     if suffix == '.abc':
         for _, music, reason in read_abc(decoded(data)):
             yield music, None, reason
         return
     try:
-        yield *(read_score if suffix in ('.mxl', '.musicxml') else read_midi)(data), None
+        yield *(read_score if suffix in SCORES else read_midi)(data), None
     except MidiError as e:
         yield None, None, str(e)
-
-
-def decoded(data):
-    try:
-        return data.decode('utf-8')
-    except UnicodeDecodeError:
-        return data.decode('latin-1')
 
 
 def describe(music, report, text):
@@ -91,7 +87,7 @@ def describe(music, report, text):
     if reason:
         return {'reason': reason, 'notes': len(music.notes)}
     return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
-            'bars': bars, 'sketch': dedupe.sketch(music), 'report': report}
+            'bars': bars, 'sketch': dedupe.sketch(music), 'report': report, 'remarks': dict(music.remarks)}
 
 
 def midi2abc(data):

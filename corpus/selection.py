@@ -1,6 +1,6 @@
 """Which converted tunes are kept, and on which side of the split: no music twice, none nearly on two sides.
 
-    tunes, left_out, quantisation, leakage = select(paths, settings)
+    tunes, left_out, quantisation, remarks, leakage = select(paths, settings)
 
 The sketches of train are read apart, one at a time, so that memory holds those of val and test only.
 """
@@ -22,9 +22,10 @@ def select(paths, s):
     """What is kept of the shards at `paths`; `s`: settings of prepare.py.
 
     Returns a TUNE array sorted by key, an order that is no file's; the list of what is left out, (file, reason, notes,
-    the file that it is like or ''); and figures for meta.json of what quantisation changed and of what still leaks.
+    the file that it is like or ''); and figures for meta.json of what quantisation changed, of what the readers
+    remarked, and of what still leaks.
     """
-    tunes, names, sketches, left_out, quantisation = read(paths, s)
+    tunes, names, sketches, left_out, quantisation, remarks = read(paths, s)
 
     def leave_out(likes, reason):
         """`likes`: {index of a tune: index of the tune that it is like}."""
@@ -47,12 +48,13 @@ def select(paths, s):
     if s.near_duplicates:
         leave_out(near_held_out, 'nearly a tune of val or test')
     tunes = tunes[tunes['kept']]
-    return tunes[np.argsort(tunes['key'], kind='stable')], left_out, quantisation, leakage
+    return tunes[np.argsort(tunes['key'], kind='stable')], left_out, quantisation, remarks, leakage
 
 
 def read(paths, s):
-    """(tunes, their files, {index of a tune of val or test: its sketch}, left_out of what is no tune, quantisation)."""
-    rows, names, sketches, left_out, quantised = [], [], {}, [], Counter()
+    """(tunes, their files, {index of a tune of val or test: its sketch}, left_out of what is no tune, quantisation,
+    {remark: how many tunes have it, how often}) of all that was converted."""
+    rows, names, sketches, left_out, quantised, remarks = [], [], {}, [], Counter(), {}
     for shard, path in enumerate(paths):
         for record in shards.records_of(path):
             name = re.sub(r'\s', ' ', record['file'])
@@ -63,12 +65,17 @@ def read(paths, s):
             if report:                                          # of MIDI files, see music/quantise.py
                 is_exact = report['onsets_within_twelfth'] >= 0.995 * report['notes']
                 quantised.update(report, files=1, files_exact=is_exact)
+            for what, times in record['remarks'].items():
+                counted = remarks.setdefault(what, {'tunes': 0, 'times': 0})
+                counted['tunes'] += 1
+                counted['times'] += times
             if where != 'train':
                 sketches[len(rows)] = record['sketch']
             place = shard, record['at'], record['size']
             rows.append((record['key'], where, *place, record['notes'], record['bars'], True))
             names.append(name)
-    return np.array(rows, TUNE), names, sketches, left_out, quantisation_figures(quantised)
+    remarks = dict(sorted(remarks.items()))
+    return np.array(rows, TUNE), names, sketches, left_out, quantisation_figures(quantised), remarks
 
 
 def side(key, s):

@@ -1,6 +1,7 @@
 """A corpus converted in shards, each written whole and once, so that an interrupted run goes on where it was.
 
-    paths = convert_all(['midis/', 'more.zip'], 'data/x/shards', Form(), shard_files=200, workers=4, time_limit_s=60)
+    paths, not_read = convert_all(['midis/', 'more.zip'], 'data/x/shards', Form(), shard_files=200, workers=4,
+                                  time_limit_s=60)
     for record in records_of(paths[0]): ...
     text = read_text(paths[0], record['at'], record['size'])
 
@@ -15,6 +16,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -24,11 +26,16 @@ from corpus import convert, pool, sources
 from plumbing.files import atomic_write
 from plumbing.progress import Progress
 
-LIBRARIES = ('numpy', 'symusic', 'mido')            # of which a conversion depends
+LIBRARIES = 'numpy',                # of which a conversion depends
 
 
 def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
-    """Convert all files of the sources; returns the paths (without suffix) of the shards, in the order of the files."""
+    """Convert all files of the sources.
+
+    Returns the paths (without suffix) of the shards, in the order of the files, and a Counter of the
+    files that are no music, by suffix.
+    """
+    not_read = Counter()
     os.makedirs(folder, exist_ok=True)
     paths = {}                                  # path of a shard -> that under which it is saved
     pending = {}                                # path of a shard -> [records of a file, None until they are there]
@@ -36,7 +43,7 @@ def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
 
     def jobs():
         nonlocal reused, fraction
-        for path, items, fraction in planned(all_sources, folder, form, shard_files):
+        for path, items, fraction in planned(all_sources, folder, form, shard_files, not_read):
             if path in paths:                                   # the same source, named twice
                 continue
             paths[path] = path
@@ -62,16 +69,17 @@ def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
     names = {os.path.basename(path) + suffix for path in saved for suffix in ('.abc', '.json')}
     for name in set(os.listdir(folder)) - names:                # of older runs, or half written
         os.remove(os.path.join(folder, name))
-    return saved
+    return saved, not_read
 
 
-def planned(all_sources, folder, form, shard_files):
-    """Yield (path, list of Items, how much of everything is read with them) of each shard."""
+def planned(all_sources, folder, form, shard_files, not_read=None):
+    """Yield (path, list of Items, how much of everything is read with them) of each shard. `not_read` as in sources.
+    """
     here = os.path.dirname(__file__), os.path.dirname(music.__file__)
     code = [path for room in here for path in glob.glob(os.path.join(glob.escape(room), '*.py'))]
     version = hash_of([form, *map(importlib.metadata.version, LIBRARIES)], sorted(code))
     for number, source in enumerate(all_sources):
-        items = sources.items(source)
+        items = sources.items(source, not_read)
         while batch := list(islice(items, shard_files)):
             identity = hash_of([version, source, [(item.name, item.stamp) for item in batch]])
             yield os.path.join(folder, identity[:24]), batch, (number + batch[-1].fraction) / len(all_sources)

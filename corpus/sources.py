@@ -1,6 +1,8 @@
 """Where music comes from: folders, archives (read as a stream, never unpacked), the bundled books, Lakh by download.
 
-    for item in items('midis.tar.gz'): ...          # an Item a file, in an order that does not change
+    not_read = Counter()
+    for item in items('midis.tar.gz', not_read): ...        # an Item a file, in an order that does not change
+    not_read['.txt']                                        # when all are there: files that are no music, by suffix
 """
 import bz2
 import gzip
@@ -15,15 +17,17 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 
 from configurator import fail
 from plumbing.progress import Progress
 
 NAMED = ('bundled', 'lakh')
-SUFFIXES = ('.mid', '.midi', '.kar', '.rmi', '.abc', '.mxl', '.musicxml')
+SUFFIXES = ('.mid', '.midi', '.kar', '.rmi', '.abc', '.mxl', '.musicxml', '.xml')
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
 MAX_BYTES = 16 << 20                # a larger file is no piece of music
+SNIFFED = 1 << 14                   # bytes of an .xml in which a score says that it is one
 
 LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
 LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
@@ -54,44 +58,90 @@ def name_of(source):
     return re.sub(r'\.(tar(\.\w+)?|tgz|zip)$', '', os.path.basename(os.path.abspath(source)), flags=re.I)
 
 
-def items(source):
-    """Iterator of Items. Exits with one line if an archive is damaged or Lakh cannot be downloaded."""
+def items(source, not_read=None):
+    """Iterator of Items. Counts files that are no music in the Counter `not_read`, by suffix.
+
+    Exits with one line if an archive is damaged or Lakh cannot be downloaded.
+    """
+    not_read = Counter() if not_read is None else not_read
     if source == 'bundled':
-        return bundled_files()
+        return bundled_files(not_read)
     if source == 'lakh':
         download(LAKH_URL, LAKH_PATH, LAKH_MD5)
         source = LAKH_PATH
     if os.path.isdir(source):
-        return folder_files(source)
+        return folder_files(source, not_read)
     if source.lower().endswith(SUFFIXES):
-        return path_items(os.path.dirname(source), [os.path.basename(source)])
-    return archive_files(source)
+        return path_items(os.path.dirname(source), [os.path.basename(source)], not_read)
+    return archive_files(source, not_read)
 
 
-def is_music(name):
-    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith('.')
+def is_music(name, head):
+    """By its suffix; of an .xml by its first bytes, `head` (a function)."""
+    if is_hidden(name) or not name.lower().endswith(SUFFIXES):
+        return False
+    return not name.lower().endswith('.xml') or is_score(head())
 
 
-def path_items(folder, names):
+def is_hidden(name):
+    return os.path.basename(name).startswith('.')
+
+
+def is_score(head):
+    """Do these first bytes of an .xml say that it is MusicXML, in whatever encoding, or zipped?"""
+    return head.startswith(b'PK') or any(f'score-{kind}wise'.encode() in head.replace(b'\0', b'')
+                                         for kind in ('part', 'time'))
+
+
+def kind_of(name):
+    """Under which a file is counted that is not read."""
+    if is_hidden(name):
+        return 'hidden'
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if re.fullmatch(r'\.\w{1,10}', suffix) else 'no suffix'
+
+
+def head_of(path):
+    if not os.path.isfile(path):                                # a pipe would be waited for
+        return b''
+    try:
+        with open(path, 'rb') as f:
+            return f.read(SNIFFED)
+    except OSError:                                             # to be named when it is converted
+        return b'score-partwise'
+
+
+def path_items(folder, names, not_read):
     for i, name in enumerate(names, 1):
         path = os.path.join(folder, name)
-        if not os.path.exists(path):                            # removed meanwhile, or a dangling link
+        if not os.path.isfile(path):                            # removed meanwhile, a dangling link, a pipe
+            not_read[kind_of(name)] += 1
             continue
         info = os.stat(path)
         data = path if info.st_size <= MAX_BYTES else None
         yield Item(name, f'{info.st_size}:{info.st_mtime_ns}', data, i / len(names))
 
 
-def folder_files(folder):
+def folder_files(folder, not_read):
     """All music under `folder`, by name."""
     names = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith('.')]
-        names += [os.path.relpath(os.path.join(parent, f), folder) for f in files if is_music(f)]
-    return path_items(folder, sorted(names))
+        if 'source.json' in files and 'shards' in folders:      # an out_dir of prepare.py: music, but not from outside
+            not_read['prepared data'] += 1
+            folders.clear()
+            continue
+        not_read['hidden folder'] += sum(is_hidden(name) for name in folders)
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        for name in files:
+            path = os.path.join(parent, name)
+            if is_music(name, lambda: head_of(path)):
+                names.append(os.path.relpath(path, folder))
+            else:
+                not_read[kind_of(name)] += 1
+    return path_items(folder, sorted(names), not_read)
 
 
-def bundled_files():
+def bundled_files(not_read):
     """The chorales and tune books in the music21 package, without importing it."""
     package = importlib.util.find_spec('music21')
     corpus = os.path.join(package.submodule_search_locations[0], 'corpus') if package else ''
@@ -99,36 +149,53 @@ def bundled_files():
              for name in sorted(os.listdir(os.path.join(corpus, folder))) if name.endswith(suffix)]
     if not names:
         fail('source: the bundled music is in the package music21, which is not there; pip install -r requirements.txt')
-    return path_items(corpus, names)
+    return path_items(corpus, names, not_read)
 
 
-def archive_files(path):
+def archive_files(path, not_read):
     """Music in a .zip or .tar.*, in its own order. One member at a time is in memory."""
     try:
-        yield from zip_files(path) if path.lower().endswith('.zip') else tar_files(path)
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
+        yield from (zip_files if path.lower().endswith('.zip') else tar_files)(path, not_read)
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError,
+            NotImplementedError) as e:                          # the last: a compression that Python does not know
         fail(f'source: archive {path!r} is damaged ({e})')
 
 
-def tar_files(path):
+def tar_files(path, not_read):
     size = os.path.getsize(path)
     unpack = {'tar': lambda raw: raw, 'xz': lzma.open, 'bz2': bz2.open}.get(path.lower().rsplit('.', 1)[1], gzip.open)
     with open(path, 'rb') as raw, unpack(raw) as stream, tarfile.open(fileobj=stream, mode='r|') as tar:
         for member in tar:
             tar.members = []                                    # else tarfile keeps every header it has ever read
-            if member.isfile() and is_music(member.name):
-                data = tar.extractfile(member).read() if member.size <= MAX_BYTES else None
+            if member.isdir():
+                continue
+            data = None
+            if member.isfile() and member.name.lower().endswith(SUFFIXES) and member.size <= MAX_BYTES:
+                data = tar.extractfile(member).read()
+            if member.isfile() and is_music(member.name, lambda: (data or b'score-partwise')[:SNIFFED]):
                 yield Item(member.name, stamp(data), data, raw.tell() / size)
+            else:
+                not_read[kind_of(member.name)] += 1
         while stream.read(1 << 20):                             # to its end, where a cut-off archive shows
             pass
 
 
-def zip_files(path):
+def zip_files(path, not_read):
+    def head(member):
+        with archive.open(member) as f:
+            return f.read(SNIFFED)
+
     with zipfile.ZipFile(path) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir() and is_music(m.filename)]
+        files = [m for m in archive.infolist() if not m.is_dir()]
+        if any(m.flag_bits & 1 and m.filename.lower().endswith(SUFFIXES) for m in files):
+            fail(f'source: archive {path!r} is encrypted')
+        members = []
+        for member in files:
+            if is_music(member.filename, lambda: head(member)):
+                members.append(member)
+            else:
+                not_read[kind_of(member.filename)] += 1
         for i, member in enumerate(members, 1):
-            if member.flag_bits & 1:
-                fail(f'source: archive {path!r} is encrypted')
             data = archive.read(member) if member.file_size <= MAX_BYTES else None
             yield Item(member.filename, stamp(data), data, i / len(members))
 

@@ -5,7 +5,8 @@ from plumbing.files import atomic_write
 
 
 def table(meta):
-    """Text: the counts of each side, then what was left out, what quantisation changed, and what leaks."""
+    """Text: the counts of each side, what was left out, what was not read, what was repaired, skipped or guessed, what
+    quantisation changed, and what leaks."""
     counted = ('tunes', 'notes', 'bars', 'tokens', 'characters')
     lines = ['', row('', *counted, 'tokens/note', 'chars/token', width=6)]
     for name, c in meta['splits'].items():
@@ -14,6 +15,12 @@ def table(meta):
     lines += ['', row('left out', 'tunes', 'notes')]
     for reason, c in sorted(meta['filters'].items(), key=lambda item: -item[1]['tunes']):
         lines.append(row('  ' + reason, c['tunes'], c['notes']))
+    if meta['not_read']:
+        lines += ['', row('not read', 'files')]
+        lines += [row('  ' + suffix, n) for suffix, n in meta['not_read'].items()]
+    if meta['remarks']:
+        lines += ['', row('read, but', 'tunes', 'times', width=60)]
+        lines += [row('  ' + what, c['tunes'], c['times'], width=60) for what, c in meta['remarks'].items()]
     for title in ('quantisation', 'leakage'):
         figures = [row('  ' + name.replace('_', ' '), figure) for name, figure in meta[title].items()]
         lines += ['', title, *figures] if figures else []

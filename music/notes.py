@@ -48,6 +48,20 @@ def remark(remarks, kind, what, count=1):
         remarks[f'{kind}: {what}'] += count
 
 
+def remarks_line(music):
+    """What a reader could not keep as it was, in a line for people; '' if there is nothing to say.
+
+    'repaired: notes without an end (2), lengths of tracks (1); skipped: text blocks (3)'
+    """
+    parts = []
+    for kind in REMARKS:
+        whats = [f"{key.removeprefix(kind + ': ')} ({count:,})"
+                 for key, count in sorted(music.remarks.items()) if key.startswith(kind + ': ')]
+        if whats:
+            parts.append(f'{kind}: ' + ', '.join(whats))
+    return '; '.join(parts)
+
+
 def bar_length(numerator, denominator):
     """Units in a full bar: 96 to a whole note."""
     return WHOLE * numerator // denominator

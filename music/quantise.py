@@ -5,12 +5,16 @@ where both would make one note of two strokes of a pitch. No note is dropped; a 
 its grid. Onsets move by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields
 that can be summed over files. bench/codec.py measures it on a folder.
 """
+from collections import Counter
+from typing import NamedTuple
+
 import numpy as np
 
 from music.notes import UNITS, WHOLE, Music, bar_length, begins, fitting_meter, in_force, is_meter
 
 STRAIGHT, TRIPLET = 3, 4    # steps of the two grids, in units
 MAX_BARS = 10_000           # a longer file is a broken one: a stray event at an absurd time
+MAX_LANES = 256             # of a file with more voices, some share their grids
 
 
 class MidiError(ValueError):
@@ -18,25 +22,35 @@ class MidiError(ValueError):
 
 
 def quantise(raw, close_gaps=True):
-    """(Music, report) of raw notes (midi.raw_notes): grid, notated durations, bars, tempos, key. Raises MidiError.
-    close_gaps=False keeps the gate times: durations are then only rounded to the grid."""
+    """(Music, report) of raw notes (midi.raw_midi): grid, notated durations, bars, tempos, key.
+
+    close_gaps=False keeps the gate times: durations are then only rounded to the grid. Raises
+    MidiError.
+    """
+    remarks = raw.get('remarks', Counter())
     onset, duration, pitch, voice = (np.asarray(raw[k]) for k in ('onset', 'duration', 'pitch', 'voice'))
-    meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
     voices = raw['voices']
-    start, stop, moved = snap(onset, onset + duration, pitch, voice, len(voices), starts)
+    meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
+    beats = Beats.of(starts)
+    start, stop, moved = snap(onset, onset + duration, pitch, voice, len(voices), beats)
     is_drum = np.array([v.is_drum for v in voices])
 
-    # Unisons: of notes at one onset the longest stays, then a note ends where the next one of its pitch begins.
+    # Unisons: of notes at one onset the longest stays. Then a note ends where the next one of its
+    # pitch begins.
     line = 128 * voice + pitch
-    order = np.lexsort((-stop, start, line))
-    order = order[begins(line[order]) | begins(start[order])]
+    place = line * (starts[-1] + 1) + start
+    order = np.argsort(place)
+    if not begins(place[order]).all():
+        order = np.lexsort((-stop, place))
+        order = order[begins(place[order])]
     start, stop, pitch, voice, before, line = (x[order] for x in (start, stop, pitch, voice, duration, line))
-    stop[:-1] = np.where(begins(line)[1:], stop[:-1], np.minimum(stop[:-1], start[1:]))
+    is_cut = (line[1:] == line[:-1]) & (start[1:] < stop[:-1])
+    stop[:-1][is_cut] = start[1:][is_cut]
 
-    order = np.lexsort((pitch, start, voice))
+    order = np.argsort((voice * (starts[-1] + 1) + start) * 128 + pitch)
     start, stop, pitch, voice, before = (x[order] for x in (start, stop, pitch, voice, before))
     if close_gaps:
-        stop = notated_ends(start, stop, voice, is_drum[voice], starts)
+        stop = notated_ends(start, stop, voice, is_drum[voice], beats)
 
     # Whole bars of silence before the first note go; then events are put on barlines.
     shift = int(starts[np.searchsorted(starts, start.min(), 'right') - 1])
@@ -49,19 +63,23 @@ def quantise(raw, close_gaps=True):
     keys, estimated = fitting_keys(keys, starts, start, pitch, ~is_drum[voice])
 
     # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
-    place = lambda v: (voices[v].is_drum, voices[v].program, -pitch[voice == v].mean())
-    used = sorted(np.unique(voice).tolist(), key=place)
+    counts = np.bincount(voice, minlength=len(voices))
+    mean_pitch = np.bincount(voice, pitch, len(voices)) / np.maximum(counts, 1)
+    used = sorted(np.flatnonzero(counts).tolist(),
+                  key=lambda v: (voices[v].is_drum, voices[v].program, -mean_pitch[v]))
     rank = np.zeros(len(voices), np.int64)
     rank[used] = np.arange(len(used))
-    notes = np.stack([start, stop - start, pitch, rank[voice]], 1).astype(np.int32)
-    notes = notes[np.lexsort((notes[:, 2], notes[:, 3], notes[:, 0]))]
+    voice = rank[voice]
+    notes = np.stack([start, stop - start, pitch, voice], 1).astype(np.int32)
+    notes = notes[np.argsort((start * len(used) + voice) * 128 + pitch)]
     report = {'notes': len(onset), 'merged_unisons': len(onset) - len(order),
-              'onset_error': float(np.abs(moved).sum() / UNITS),                        # times in quarters
+              'onset_error': float(np.abs(moved).sum() / UNITS),                # times in quarters
               'onsets_within_twelfth': int((np.abs(moved) <= UNITS / 12 + 1e-9).sum()),
               'duration': float(before.sum() / UNITS),
               'duration_change': float(np.abs(stop - start - before).sum() / UNITS),
-              'shift': shift, 'key_estimated': int(estimated)}
-    return Music(notes, [voices[v] for v in used], meters, tempos, keys), report
+              'shift': shift, 'key_estimated': int(estimated),
+              'repaired': int(any(what.startswith('repaired') for what in remarks))}
+    return Music(notes, [voices[v] for v in used], meters, tempos, keys, remarks=remarks), report
 
 
 def lay_bars(events, end):
@@ -98,64 +116,97 @@ def lay_bars(events, end):
     return meters, np.array(starts)
 
 
-def snap(onset, end, pitch, voice, n_voices, starts):
-    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat. A beat is a quarter from
-    the barline in every meter, unlike notes.beat_length: the two grids divide a quarter."""
-    def beats(time):
-        """(id of voice and beat, start of the beat, its length, time since then): a bar's last beat may be short."""
-        bar = np.searchsorted(starts, time, 'right') - 1
-        floor = starts[bar] + ((time - starts[bar]) // UNITS).astype(np.int64) * UNITS
-        return floor // STRAIGHT * n_voices + voice, floor, np.minimum(starts[bar + 1] - floor, UNITS), time - floor
+class Beats(NamedTuple):
+    """The beats of all bars. A beat is a quarter from the barline in every meter, unlike
+    notes.beat_length, since the two grids divide a quarter; the last one of a bar may be shorter."""
+    number: np.ndarray          # of the beat that holds each unit from 0 to the last barline
+    start: np.ndarray           # of each beat, in units
+    stop: np.ndarray
 
-    def on_grid(time):
-        """(time on the grid, step of that grid)."""
-        ids, floor, size, phase = beats(time)
-        found = np.minimum(np.searchsorted(grids, ids), len(grids) - 1)
-        step = np.where(grids[found] == ids, steps[found], STRAIGHT)
-        step = np.where((step == TRIPLET) & (size % (UNITS // 2) != 0), STRAIGHT, step)
-        return floor + (step * np.rint(phase / step)).astype(np.int64), step
-
-    ids, _, _, phase = beats(onset)
-    grids, group = np.unique(ids, return_inverse=True)
-    odd = np.rint(phase / STRAIGHT) % 2                                       # 32nds, rarer than triplets, are dearer
-    error = {step: np.bincount(group, np.abs(phase - step * np.rint(phase / step))) for step in (STRAIGHT, TRIPLET)}
-    steps = np.where(error[TRIPLET] + 0.25 < error[STRAIGHT] + np.bincount(group, odd), TRIPLET, STRAIGHT)
-    start, _ = on_grid(onset)
-
-    order = np.lexsort((onset, pitch, voice))
-    near = lambda x: np.diff(x[order]) == 0
-    apart = (np.diff(onset[order]) >= 0.5) & (np.diff(np.rint(onset[order])) > 0)
-    collide = near(voice) & near(pitch) & near(start) & apart                 # and whole units would keep them apart
-    if collide.any():
-        steps[group[order[1:][collide]]] = steps[group[order[:-1][collide]]] = 1
-        start, _ = on_grid(onset)
-    stop, _ = on_grid(end)
-    return start, np.maximum(stop, start + on_grid(start)[1]), start - onset
+    @classmethod
+    def of(cls, starts):
+        """`starts`: barlines, as lay_bars has them."""
+        since_barline = np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts))
+        begins_beat = since_barline % UNITS == 0
+        start = np.flatnonzero(begins_beat)
+        return cls(np.cumsum(begins_beat) - 1, start, np.append(start[1:], starts[-1]))
 
 
-def notated_ends(start, stop, voice, is_drum, starts):
-    """Ends as a musician would write them, for notes sorted by voice and onset. A gap before the voice's next onset is
-    closed if it is at most a 16th, or at most an eighth and no longer than the note. One before the next beat is closed
-    if it is at most a 16th and a third of the note. A note that runs into the next onset by at most a 32nd ends there.
-    A drum stroke lasts to the next onset or the next beat."""
-    new = begins(voice) | begins(start)
-    first = np.flatnonzero(new)
-    following = np.where(np.diff(voice[first], append=-1) == 0, np.roll(start[first], -1), np.iinfo(np.int32).max)
-    following = following[np.cumsum(new) - 1]
+def snap(onset, end, pitch, voice, n_voices, beats):
+    """(start, stop, moved by) in units: onsets and ends on the grid of their voice and beat."""
+    n_lanes = min(n_voices, MAX_LANES)
+    lane = voice % n_lanes
+
+    def group_of(time):
+        """(number of the lane and beat, start of the beat, time since then)."""
+        beat = beats.number[time.astype(np.int64)]
+        start = beats.start[beat]
+        return beat * n_lanes + lane, start, time - start
+
+    def rounded(group, start, phase):
+        step = steps[group]
+        return start + (step * np.rint(phase / step)).astype(np.int64)
+
+    # How far the onsets of each lane and beat are from either grid. 32nds are rarer than triplets,
+    # so an onset on one counts as a unit of error.
+    place = group, _, phase = group_of(onset)
+    n_groups = len(beats.start) * n_lanes
+    error = {step: np.bincount(group, np.abs(phase - step * np.rint(phase / step)), n_groups)
+             for step in (STRAIGHT, TRIPLET)}
+    n_32nds = np.bincount(group, np.rint(phase / STRAIGHT) % 2, n_groups)
+    is_triplet = error[TRIPLET] + 0.25 < error[STRAIGHT] + n_32nds
+    is_triplet &= np.repeat((beats.stop - beats.start) % (UNITS // 2) == 0, n_lanes)
+    steps = np.where(is_triplet, TRIPLET, STRAIGHT)
+    start = rounded(*place)
+
+    # Two strokes of a pitch that would become one: there, every unit is on the grid.
+    key = (voice * 128 + pitch) * (beats.stop[-1] + 1) + start
+    ordered = np.sort(key)
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(shared):
+        both = np.flatnonzero(np.isin(key, shared))
+        both = both[np.lexsort((onset[both], key[both]))]
+        time = onset[both]
+        is_near = ((np.diff(key[both]) == 0) & (np.diff(time) >= 0.5)
+                   & (np.diff(np.rint(time)) > 0))              # whole units would keep them apart
+        if is_near.any():
+            steps[group[both[1:][is_near]]] = steps[group[both[:-1][is_near]]] = 1
+            start = rounded(*place)
+
+    # A note lasts at least one step of the grid on which it starts.
+    stop = rounded(*group_of(end))
+    shortest = steps[group_of(start)[0]]
+    return start, np.maximum(stop, start + shortest), start - onset
+
+
+def notated_ends(start, stop, voice, is_drum, beats):
+    """Ends as a musician would write them, for notes sorted by voice and onset. A gap before the voice's
+    next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note. One
+    before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into
+    the next onset by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
+    """
+    # The next onset of the voice.
+    is_new = begins(voice) | begins(start)
+    first = np.flatnonzero(is_new)
+    goes_on = np.diff(voice[first], append=-1) == 0
+    following = np.where(goes_on, np.roll(start[first], -1), np.iinfo(np.int32).max)
+    following = following[np.cumsum(is_new) - 1]
+
     gap = following - stop
-    short = (gap <= UNITS // 4) | ((gap <= UNITS // 2) & (gap <= stop - start))
+    is_short = (gap >= 0) & ((gap <= UNITS // 4) | ((gap <= UNITS // 2) & (gap <= stop - start)))
     runs_on = (gap < 0) & (gap >= -STRAIGHT) & (following - start > -gap)
-    stop = np.where((short & (gap >= 0)) | runs_on, following, stop)
-    to_beat = next_beat(stop - 1, starts) - stop
-    reaches = (to_beat <= UNITS // 4) & (3 * to_beat <= stop - start) & (stop + to_beat <= following)
+    stop = np.where(is_short | runs_on, following, stop)
+
+    to_beat = next_beat(stop - 1, beats) - stop
+    reaches = ((to_beat <= UNITS // 4) & (3 * to_beat <= stop - start)
+               & (stop + to_beat <= following))
     stop = np.where(reaches, stop + to_beat, stop)
-    return np.where(is_drum, np.minimum(following, next_beat(start, starts)), stop)
+    return np.where(is_drum, np.minimum(following, next_beat(start, beats)), stop)
 
 
-def next_beat(time, starts):
-    """First beat after each time: quarters from the barline, or the next barline."""
-    bar = np.searchsorted(starts, time, 'right') - 1
-    return np.minimum(time + UNITS - (time - starts[bar]) % UNITS, starts[bar + 1])
+def next_beat(time, beats):
+    """First beat after each time (int): a quarter from the barline, or the next barline."""
+    return beats.stop[beats.number[time]]
 
 
 def bar_tempos(events, starts):

@@ -340,6 +340,86 @@ def test_shards_of_an_interrupted_run_of_another_source_are_not_taken_over(corpu
     run(other, out)
 
 
+# ----------------------------------------------------------------------------------------------- nothing lost in silence
+
+def test_remarks_and_files_that_are_not_read_are_counted_and_shown(tmp_path, capsys):
+    source = lay_out(tmp_path / 'in', range(40))
+    for seed in (3, 4, 5):                                          # the last track loses its end, then its last note too
+        path = tmp_path / 'in' / f'{seed:03}.mid'
+        path.write_bytes(path.read_bytes()[:-4 if seed < 5 else -8])
+    (tmp_path / 'in' / 'page.pdf').write_bytes(b'%PDF')
+    (tmp_path / 'in' / 'README').write_text('words')
+    meta = run(source, str(tmp_path / 'out'))
+    shown = capsys.readouterr().out
+    assert meta['not_read'] == {'.pdf': 1, 'no suffix': 1}
+    assert meta['remarks']['repaired: tracks that are cut off'] == {'tunes': 3, 'times': 3}
+    assert meta['remarks']['repaired: notes without an end'] == {'tunes': 1, 'times': 1}
+    assert meta['quantisation']['repaired_files'] == 3
+    for line in (r'\.pdf +1', r'no suffix +1', r'repaired: tracks that are cut off +3 +3'):
+        assert re.search(line, shown)
+    (tmp_path / 'in' / 'more.pdf').write_bytes(b'%PDF')
+    assert run(source, str(tmp_path / 'out'))['not_read'] == {'.pdf': 2, 'no suffix': 1}
+
+
+def test_a_folder_without_music_says_what_is_in_it(tmp_path, capsys):
+    for name in ('a.pdf', 'b.pdf', 'c.mscz'):
+        (tmp_path / name).write_bytes(b'?')
+    with pytest.raises(SystemExit):
+        run(tmp_path, str(tmp_path / 'out'))                        # which is in the source, and no part of it
+    assert 'no file of music; not read: 1 .mscz, 2 .pdf, 1 prepared data' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('where', ['file', 'file/below', '/proc/nowhere'])
+def test_an_out_dir_that_cannot_be_made_is_one_line(corpus, tmp_path, where, capsys):
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(SystemExit) as e:
+        run(corpus, os.path.join(tmp_path, where))
+    error = capsys.readouterr().err
+    assert e.value.code == 2 and error.count('\n') == 1 and where in error
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('name', ['meta.json', 'source.json'])
+@pytest.mark.parametrize('content', [b'', b'{"vocab_size": 3', b'\xff\xfe', b'[1, 2]', b'{"inputs": 1, "settings": {"source": 3}}', b'3'])
+def test_a_broken_json_is_one_line_unless_it_may_be_replaced(corpus, prepared, tmp_path, name, content, capsys):
+    out = str(tmp_path / 'out')
+    shutil.copytree(prepared[0], out)
+    with open(os.path.join(out, name), 'wb') as f:
+        f.write(content)
+    error = refusal(capsys, corpus, out)
+    assert name in error
+
+
+def test_a_broken_meta_is_replaced_with_overwrite(corpus, prepared, tmp_path):
+    out = str(tmp_path / 'out')
+    shutil.copytree(prepared[0], out)
+    with open(os.path.join(out, 'meta.json'), 'w') as f:
+        f.write('{')
+    run(corpus, out, '--overwrite')
+    assert hashes(out) == hashes(prepared[0])
+
+
+@pytest.mark.parametrize('room', [0, 1, 3])
+def test_a_full_disk_is_one_line_and_leaves_the_former_data(corpus, prepared, tmp_path, room, monkeypatch, capsys):
+    """`room`: how many files still fit."""
+    out = str(tmp_path / 'out')
+    shutil.copytree(prepared[0], out)
+    fsync, before, left = os.fsync, hashes(out), [room]
+
+    def full(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, 'No space left on device')
+        fsync(descriptor)
+    with monkeypatch.context() as m:
+        m.setattr(os, 'fsync', full)
+        with pytest.raises(SystemExit) as e:
+            run(corpus, out, '--vocab_size=200')
+    error = capsys.readouterr().err
+    assert e.value.code == 2 and error.count('\n') == 1 and 'No space left' in error
+    assert hashes(out) == before
+
+
 # -------------------------------------------------------------------------------------------------------- transposition
 
 def test_keys_of_train_are_counted_with_their_transposed_copies(corpus, tmp_path):
@@ -389,7 +469,10 @@ def test_midi2abc_gives_its_own_text_of_the_same_tunes_on_the_same_sides(corpus,
     ('--source=nowhere', 'nowhere'), ('--source=EMPTY', 'EMPTY'), ('--converter=abc', 'converter'), ('--tokenizer=word', 'tokenizer'),
     ('--val_fraction=1.5', 'val_fraction'), ('--test_fraction=0.9', 'test_fraction'), ('--transpose=12', 'transpose'),
     ('--vocab_size=70000', 'vocab_size'), ('--vocab_size=60000', 'vocab_size'), ('--vocab_size=10', 'vocab_size'),
-    ('--workers=-1', 'workers'), ('--vocabulary=5000', 'vocabulary')])
+    ('--workers=-1', 'workers'), ('--workers=100000', 'workers'), ('--vocab_size=0', 'vocab_size'), ('--time_limit_s=1e999', 'time_limit_s'),
+    ('--time_limit_s=0', 'time_limit_s'), ('--shard_files=0', 'shard_files'), ('--tokenizer_chars=0', 'tokenizer_chars'), ('--out_dir=', 'out_dir'),
+    ('--val_fraction=-0.1', 'val_fraction'), ('--test_fraction=-0.1', 'test_fraction'), ('--transpose=-1', 'transpose'),
+    ('--vocabulary=5000', 'vocabulary')])
 def test_a_mistake_is_one_line_and_exit_2_and_makes_no_data(corpus, tmp_path, flag, named, capsys):
     (tmp_path / 'EMPTY').mkdir()
     flag = flag.replace('EMPTY', str(tmp_path / 'EMPTY'))

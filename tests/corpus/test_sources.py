@@ -1,4 +1,5 @@
 """sources.py: folders and archives give the same files; a download goes on where it stopped, and says in one line why it cannot."""
+import collections
 import hashlib
 import http.server
 import io
@@ -71,6 +72,34 @@ def test_a_huge_file_is_named_but_not_read(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(sources, 'MAX_BYTES', 8)
     source = lay_out(tmp_path / 'folder') if kind == 'folder' else pack(tmp_path / kind)
     assert {item.name for item in sources.items(source) if item.data is None} == {'b/c/book.abc'}
+
+
+SCORE = '<?xml version="1.0"?>\n<!DOCTYPE score-partwise>\n<score-partwise version="4.0"></score-partwise>'
+MIXED = {'plain.xml': SCORE.encode(), 'wide.XML': SCORE.encode('utf-16'), 'b/timewise.xml': SCORE.replace('part', 'time').encode(),
+         'b/pack.mxl': b'PK\3\4', 'UPPER.MXL': b'PK\3\4', 'build.xml': b'<project name="x"/>', 'page.pdf': b'%PDF', 'b/Page.PDF': b'%PDF',
+         'README': b'words', 'odd.a suffix of many words': b'?', '.DS_Store': b'?', 'b/._plain.xml': SCORE.encode()}
+MUSIC = {'plain.xml', 'wide.XML', 'b/timewise.xml', 'b/pack.mxl', 'UPPER.MXL'}
+
+
+@pytest.mark.parametrize('kind', ['folder', 'x.tar.gz', 'x.zip'])
+def test_xml_is_read_where_it_is_a_score_and_what_is_not_read_is_counted(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr('test_sources.FILES', MIXED)
+    monkeypatch.setattr('test_sources.OTHERS', {})
+    not_read = collections.Counter()
+    source = lay_out(tmp_path / 'folder') if kind == 'folder' else pack(tmp_path / kind)
+    found = {item.name: content(item) for item in sources.items(source, not_read)}
+    assert found == {name: MIXED[name] for name in MUSIC}
+    assert {what: n for what, n in not_read.items() if n} == {'.pdf': 2, '.xml': 1, 'no suffix': 2, 'hidden': 2}
+
+
+def test_what_is_no_file_in_a_folder_is_counted_and_not_waited_for(tmp_path):
+    os.symlink('nowhere', tmp_path / 'gone.mid')
+    os.mkfifo(tmp_path / 'pipe.mid')
+    os.mkfifo(tmp_path / 'pipe.xml')
+    (tmp_path / '.git').mkdir()
+    not_read = collections.Counter()
+    assert list(sources.items(str(tmp_path), not_read)) == []
+    assert not_read == {'.mid': 2, '.xml': 1, 'hidden folder': 1}
 
 
 @pytest.mark.parametrize('kind', ['x.tar.gz', 'x.tar.xz', 'x.tar', 'x.zip'])

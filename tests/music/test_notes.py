@@ -1,8 +1,9 @@
 """notes.py and instruments.py: meters, beats, events in force, and the names of the instruments."""
+import numpy as np
 import pytest
 
 from music.instruments import INSTRUMENTS
-from music.notes import bar_length, beat_length, fitting_meter, in_force, is_meter
+from music.notes import Music, bar_length, beat_length, fitting_meter, in_force, is_meter, remark, remarks_line
 
 
 def test_general_midi_has_128_names_of_one_line_each():
@@ -24,3 +25,12 @@ def test_a_bar_gets_the_meter_of_its_length_where_there_is_one():
 
 def test_events_in_force_replace_each_other_and_change_something():
     assert in_force([(0, 4, 4), (0, 3, 4), (72, 3, 4), (144, 2, 4), (144, 3, 4), (216, 6, 8), (288, 4, 4)], 288) == [(0, 3, 4), (216, 6, 8)]
+
+
+def test_remarks_are_a_line_by_kind_with_counts():
+    music = Music(np.zeros((0, 4), np.int32))
+    assert remarks_line(music) == ''
+    for kind, what, count in (('skipped', 'text blocks', 1), ('repaired', 'lengths of tracks', 1), ('skipped', 'text blocks', 2),
+                              ('repaired', 'notes without an end', 1200), ('guessed', 'nothing', 0)):
+        remark(music.remarks, kind, what, count)
+    assert remarks_line(music) == 'repaired: lengths of tracks (1), notes without an end (1,200); skipped: text blocks (3)'
