@@ -22,7 +22,7 @@ def test_an_exported_model_is_the_checkpoint_s_in_bf16_without_what_training_nee
     runner.train('a', str(tmp_path / 'a'), [f'--data_dir={data}', *TINY])
     monkeypatch.setattr(sys, 'argv', ['export.py', f'--ckpt={tmp_path}/a/ckpt.pt', f'--to={tmp_path}/a.pt'])
     export.main()
-    assert 'nats a note' in capsys.readouterr().out
+    assert 'nats/note' in capsys.readouterr().out
     models = []
     for path in (tmp_path / 'a' / 'ckpt.pt', tmp_path / 'a.pt'):
         checkpoint = read_checkpoint(str(path))
