@@ -53,7 +53,7 @@ def configure(cls, argv=None):
     """Instance of the dataclass `cls` with config files and flags applied; exits (2) on a mistake.
 
     Positional arguments that end in .py are config files, read left to right; others go into the
-    field `paths`, if `cls` has one. The instance also gets `run_name`: the names of the config files
+    field `paths`, if `cls` has one. The instance also gets `run_name`: the names of its configs,
     joined by '-', each with its size if it is a family ('gpt-256-original'; '' without a config).
     """
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -166,7 +166,7 @@ def is_setting(name, value, fields):
 
 
 def run_name(path, assigned):
-    """The config's part of a run's name: that of the file, with the size if the file sets `_size`."""
+    """The config's part of a run's name: the file's name, and the size if the file sets `_size`."""
     stem = os.path.splitext(os.path.basename(path))[0]
     return f"{stem}-{assigned['_size']}" if '_size' in assigned else stem
 

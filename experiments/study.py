@@ -20,7 +20,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy import stats
 
 from configurator import configure, fail
@@ -229,8 +228,7 @@ def tokens_per_note(data_dir):
 def flops_per_token(data_dir, options):
     """Training FLOPs per token of the model that the options of train.py give on these data."""
     values = {**vars(configure(Training, options)), 'vocab_size': load_meta(data_dir)['vocab_size']}
-    with torch.device('meta'):              # shapes alone, no weights
-        return build_model(values['arch'], values).flops_per_token()
+    return build_model(values['arch'], values).flops_per_token()
 
 
 PARTS = {'law': law, 'depth': depth, 'rate': rate, 'schedule': schedule, 'dropout': dropout,
