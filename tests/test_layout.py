@@ -1,4 +1,4 @@
-"""The house: eight scripts at the door, rooms behind them, and imports that run one way (MAY_IMPORT below)."""
+"""Eight scripts at the top level, packages below them, and imports that run one way (MAY_IMPORT below)."""
 import ast
 import os
 import subprocess
@@ -9,23 +9,23 @@ import pytest
 from conftest import ROOT
 
 STAGES = {'prepare', 'train', 'fit_scaling', 'sample'}
-FRONT = STAGES | {'bpe', 'model', 'lstm', 'configurator'}
+TOP_LEVEL = STAGES | {'bpe', 'model', 'lstm', 'configurator'}
 MAY_IMPORT = {
     'configurator': set(), 'plumbing': set(), 'music': set(), 'bpe': set(), 'model': set(), 'lstm': {'model'},
     'corpus': {'music'}, 'training': set(), 'scaling': set(), 'sampling': {'music'},
     'prepare': {'corpus', 'music', 'bpe'}, 'train': {'training', 'model', 'lstm'}, 'fit_scaling': {'scaling'},
     'sample': {'sampling', 'music', 'bpe', 'train'},        # train.py has the table of architectures
 }
-ROOMS = set(MAY_IMPORT) - FRONT
+PACKAGES = set(MAY_IMPORT) - TOP_LEVEL
 EVERYWHERE = {'plumbing', 'configurator'}
 
 
 def modules():
-    """{dotted name: path} of the front door and the rooms."""
+    """{dotted name: path} of the top level and the packages."""
     found = {name[:-3]: os.path.join(ROOT, name) for name in os.listdir(ROOT) if name.endswith('.py')}
-    for room in (*ROOMS, 'experiments'):
-        found |= {f'{room}.{name[:-3]}'.removesuffix('.__init__'): os.path.join(ROOT, room, name)
-                  for name in os.listdir(os.path.join(ROOT, room)) if name.endswith('.py')}
+    for package in (*PACKAGES, 'experiments'):
+        found |= {f'{package}.{name[:-3]}'.removesuffix('.__init__'): os.path.join(ROOT, package, name)
+                  for name in os.listdir(os.path.join(ROOT, package)) if name.endswith('.py')}
     return found
 
 
@@ -43,8 +43,8 @@ def imports(path, known):
     return names & set(known)
 
 
-def test_eight_scripts_stand_at_the_door():
-    assert {name.removesuffix('.py') for name in os.listdir(ROOT) if name.endswith('.py')} == FRONT
+def test_the_top_level_has_eight_scripts():
+    assert {name.removesuffix('.py') for name in os.listdir(ROOT) if name.endswith('.py')} == TOP_LEVEL
 
 
 def test_imports_run_one_way():
@@ -59,8 +59,8 @@ def test_imports_run_one_way():
 def test_no_module_imports_itself_in_a_circle():
     known = modules()
     waiting = {name: imports(path, known) - {name} for name, path in known.items()}
-    while free := [name for name, needs in waiting.items() if not needs & set(waiting)]:
-        for name in free:
+    while ready := [name for name, needs in waiting.items() if not needs & set(waiting)]:
+        for name in ready:
             del waiting[name]
     assert not waiting
 
