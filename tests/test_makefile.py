@@ -1,4 +1,5 @@
 """Makefile: what is done is not done again, what others made is never deleted. A shell script stands in for Python."""
+import functools
 import os
 import shutil
 import subprocess
@@ -20,21 +21,31 @@ esac
 """
 
 
-@pytest.fixture
-def make(tmp_path):
-    """make in a copy of the repository whose Python is SCRIPT; returns the calls of it."""
-    for name in ('Makefile', 'configurator.py'):
-        shutil.copy(os.path.join(ROOT, name), tmp_path)
-    shutil.copytree(os.path.join(ROOT, 'config'), tmp_path / 'config')
-    (tmp_path / 'python').write_text(SCRIPT)
-    (tmp_path / 'python').chmod(0o755)
+def run(folder, *arguments):
+    """make in the folder; returns the calls of its Python, which is SCRIPT."""
+    (folder / 'calls').write_text('')
+    subprocess.run(['make', 'PY=./python', *arguments], cwd=folder, check=True, capture_output=True, timeout=60,
+                   env={k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')})
+    return (folder / 'calls').read_text().split('\n')[:-1]
 
-    def run(*arguments):
-        (tmp_path / 'calls').write_text('')
-        subprocess.run(['make', 'PY=./python', *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=60,
-                       env={k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')})
-        return (tmp_path / 'calls').read_text().split('\n')[:-1]
-    return run
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """A folder like a clone in which make has run to its end, and the calls of that."""
+    folder = tmp_path_factory.mktemp('clone')
+    for name in ('Makefile', 'configurator.py'):
+        shutil.copy(os.path.join(ROOT, name), folder)
+    shutil.copytree(os.path.join(ROOT, 'config'), folder / 'config')
+    (folder / 'python').write_text(SCRIPT)
+    (folder / 'python').chmod(0o755)
+    return folder, run(folder)
+
+
+@pytest.fixture
+def make(made, tmp_path):
+    """make, again, in a copy of that folder, which is tmp_path."""
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
+    return functools.partial(run, tmp_path)
 
 
 def trained(calls):
@@ -42,8 +53,8 @@ def trained(calls):
     return [call.partition('--out_dir=out/')[2].split()[0] for call in calls if call.startswith('train.py')]
 
 
-def test_make_trains_the_family_once(make, tmp_path):
-    calls = make()
+def test_make_trains_the_family_once(made, make):
+    calls = made[1]
     scripts = [call.split()[0] for call in calls]
     assert scripts[0] == 'prepare.py' and sorted(scripts[1:]) == ['fit_scaling.py', 'sample.py', *['train.py'] * 8]
     assert scripts.index('fit_scaling.py') >= 8             # after all runs
@@ -54,7 +65,6 @@ def test_make_trains_the_family_once(make, tmp_path):
 
 
 def test_a_fresh_date_or_a_comment_of_a_config_trains_nothing(make, tmp_path):
-    make()
     with open(tmp_path / 'config' / 'quick_gpt.py', 'a') as f:
         f.write('# another text\n')
     for path in (tmp_path / 'config').iterdir():
@@ -63,7 +73,6 @@ def test_a_fresh_date_or_a_comment_of_a_config_trains_nothing(make, tmp_path):
 
 
 def test_after_a_change_of_a_family_only_runs_with_changed_settings_are_trained_again(make, tmp_path):
-    make()
     with open(tmp_path / 'config' / 'quick_gpt.py', 'a') as f:
         f.write('if n_embd == 64:\n    learning_rate = 0.02\n')
     calls = make()
@@ -74,13 +83,11 @@ def test_after_a_change_of_a_family_only_runs_with_changed_settings_are_trained_
 
 
 def test_a_run_with_other_flags_is_trained_again(make):
-    make()
     flags = 'quick_gpt_1=config/quick_gpt.py --n_embd=32 --seed=2'
     assert trained(make(flags)) == ['quick_gpt_1'] and make(flags) == []
 
 
 def test_clean_leaves_what_make_did_not_make(make, tmp_path):
-    make()
     others = ['data/lakh/meta.json', 'out/gpt_large/ckpt.pt', 'samples/mine/01.abc', 'downloads/lmd_full.tar.gz']
     for name in others:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
