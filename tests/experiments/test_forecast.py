@@ -70,7 +70,7 @@ def test_mistakes_are_one_line(table, monkeypatch, capsys, options, said):
     assert said in err and err.count('\n') == 1
 
 
-def test_rows_that_are_not_committed_foretell_nothing(table, monkeypatch, capsys):
+def test_rows_that_are_not_committed_give_no_forecast(table, monkeypatch, capsys):
     with open(table, 'a') as f:
         f.write('\n')
     with pytest.raises(SystemExit):

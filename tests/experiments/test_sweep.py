@@ -1,4 +1,4 @@
-"""experiments/sweep.py: the rate is found by doubling and halving, and diverged runs are results of it."""
+"""experiments/sweep.py: the learning rate is found by doubling and halving, and diverged runs are results of it."""
 import csv
 import math
 import sys
