@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from conftest import ROOT
 
 STAGES = {'prepare', 'train', 'fit_scaling', 'sample'}
@@ -77,8 +75,20 @@ def test_files_are_short_enough_to_read():
         assert max(map(len, lines), default=0) <= 120, f'{name} has a line over 120 characters'
 
 
-@pytest.mark.parametrize('script', sorted(STAGES))
-def test_scripts_run_from_any_directory(script, tmp_path):
-    run = subprocess.run([sys.executable, os.path.join(ROOT, f'{script}.py'), '--help'], cwd=tmp_path, capture_output=True,
-                         text=True)
-    assert run.returncode == 0 and 'settings' in run.stdout, run.stderr
+def test_scripts_run_from_any_directory(tmp_path):
+    """All in one process, which imports torch once; its sys.path begins as that of each script."""
+    program = ('import runpy, sys\n'
+               'root, *scripts = sys.argv[1:]\n'
+               'sys.path[0] = root\n'
+               'for script in scripts:\n'
+               '    sys.argv = [f"{root}/{script}.py", "--help"]\n'
+               '    try:\n'
+               '        runpy.run_path(sys.argv[0], run_name="__main__")\n'
+               '    except SystemExit as e:\n'
+               '        print(script, "ended with", e.code)\n')
+    scripts = sorted(STAGES)
+    run = subprocess.run([sys.executable, '-c', program, ROOT, *scripts], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    for script in scripts:
+        said, _, run.stdout = run.stdout.partition(f'{script} ended with 0\n')
+        assert f'{script}.py' in said and 'settings (' in said, (script, run.stderr)
