@@ -58,7 +58,7 @@ def test_a_run_is_forecast_from_other_sizes_and_from_its_own_shorter_runs(table,
     monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', f'--out_dir={table.parent}/out', '--bootstraps=100'])
     fit_scaling.main()
     report = (table.parent / 'out' / 'report.md').read_text()
-    assert 'Foretold before they were trained' in report and 'gpt_6-40000000' in report and '+0.0%' in report
+    assert 'Forecasts committed before the runs' in report and 'gpt_6-40000000' in report and '+0.0%' in report
 
 
 @pytest.mark.parametrize('options,said', [
