@@ -1,4 +1,4 @@
-# make        the main job: corpus -> tokens -> eight small models -> scaling laws -> ten tunes; goes on where it was stopped
+# make        corpus -> tokens -> eight small models -> scaling laws -> ten tunes; goes on where it was stopped
 # make test   the tests
 # make lint   the style
 # make clean  removes what make made, except the environment
@@ -10,8 +10,18 @@ PY     ?= $(VENV)/bin/python
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
 NO_TORCH := $(READY:ready=no_torch)
 
-# One run a core at a time, one thread each, the longest first: for models this small that beats all cores on one run.
+# The runs, the longest first, and the config files and flags of each. One run a core at a time, with
+# one thread: for models this small that is faster than all cores on one run.
 NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_gpt_2 quick_rnn_3 quick_gpt_1 quick_rnn_2 quick_rnn_1
+quick_best  := config/quick_best.py
+quick_gpt_1 := config/quick_gpt.py --n_embd=32
+quick_gpt_2 := config/quick_gpt.py --n_embd=64
+quick_gpt_3 := config/quick_gpt.py --n_embd=96
+quick_gpt_4 := config/quick_gpt.py --n_embd=128
+quick_rnn_1 := config/quick_rnn.py --hidden_size=64
+quick_rnn_2 := config/quick_rnn.py --hidden_size=96
+quick_rnn_3 := config/quick_rnn.py --hidden_size=144
+
 RUNS  := $(NAMES:%=out/%/done)
 DATA  := data/bundled/meta.json
 PIP   := $(VENV)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check
@@ -37,16 +47,18 @@ $(VENV)/ready: $(VENV)/no_torch
 $(DATA): | $(NO_TORCH)
 	$(PY) prepare.py
 
-# The config that a run was made with: its copy changes when the text does, not when a checkout gives the file a new date.
-out/.config/%.py: FORCE
+# The settings that a run was made with, all that its config and flags come to. The file changes only
+# when they do, not with a comment in a config or with a new date of a config after a checkout.
+out/.config/%: FORCE | $(NO_TORCH)
 	@mkdir -p $(@D)
-	@cmp -s config/$*.py $@ || cp config/$*.py $@
+	@$(PY) configurator.py $($*) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# A checkpoint exists from early on, so a run is finished when `done` says so. One that was finished with another config or other
-# data is put aside, never deleted.
-out/%/done: out/.config/%.py $(DATA) | $(READY)
+# A checkpoint exists from early on, so a run is finished when `done` says so. One that was finished
+# with other settings or other data is moved to out/former, never deleted.
+out/%/done: out/.config/% $(DATA) | $(READY)
 	@if [ -e $@ ]; then mkdir -p out/former && mv $(@D) "out/former/$*-$$(date +%Y%m%d-%H%M%S)"; fi
-	OMP_NUM_THREADS=1 $(PY) train.py config/$*.py --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
+	OMP_NUM_THREADS=1 $(PY) train.py $($*) --out_dir=$(@D) --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
 	@touch $@
 
 # These two run side by side, the tunes as soon as their model is there: a thread each, or each waits for the other's.

@@ -44,7 +44,7 @@ from training.optim import lr_factor, make_optimizer, running_mean, update
 class Settings:
     # data and output
     data_dir: str = 'data/bundled'          # folder written by prepare.py
-    out_dir: str | None = None              # None: out/NAME of the config; of several out/NAME-NAME
+    out_dir: str | None = None              # None: out/NAME of the config, of a family out/NAME-SIZE
     # model (vocab_size comes from the data)
     arch: str = 'gpt'                       # gpt | lstm
     n_layer: int = 2
@@ -332,8 +332,7 @@ def main():
         if getattr(s, name) is not None and getattr(s, name) <= 0:
             fail(f'{name!r} must be above 0, not {getattr(s, name)!r}')
     if s.out_dir is None:
-        names = [os.path.splitext(os.path.basename(path))[0] for path in s.config_files]
-        s.out_dir = 'out/' + ('-'.join(names) or s.arch)
+        s.out_dir = f'out/{s.run_name or s.arch}'
     meta = load_meta(s.data_dir)
     run = Run(s)
     try:

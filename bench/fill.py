@@ -3,7 +3,7 @@ first two bars behind the gap. Judged are the log-likelihoods of these, and of t
 in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
 by the model itself and by others that took no part (--judge).
 
-    python train.py config/quick_rnn_1.py --compile=True
+    python train.py config/quick_rnn.py --hidden_size=64 --out_dir=out/quick_rnn_1 --compile=True
     python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
 """
 import os

@@ -1,10 +1,11 @@
-# GPT of the original study: 3,307,400 parameters at vocabulary 5,000 and context 256, 1,333,248 of them non-embedding
+# GPT of the original study: 3,307,400 parameters at vocabulary 5,000 and context 256,
+# 1,333,248 of them non-embedding.
 arch = 'gpt'
 n_layer = 3
 n_head = 4
 n_embd = 192
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
-# 0.0041 * (N / 1,000,000)^-0.32: inside the measured sizes.
+# Learning rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens):
+# 0.0041 * (N / 1,000,000)^-0.32, inside the measured sizes.
 learning_rate = 0.0038
-embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
+embedding_lr = 0.1         # both: the best in results/embedding_rates.csv
 head_lr = 0.05

@@ -1,6 +1,12 @@
-# Overlay: a transformer's blocks as of today, to be given after the config of a GPT
+# Overlay: the blocks of a modern transformer, to be given after the config of a GPT
 # (config/gpt_micro.py config/modern.py -> out/gpt_micro-modern).
-positions = 'rotary'        # queries and keys turned by their position, instead of a learned vector added to the input
-key_offset = True           # half of each key is that of the token before: one layer is enough to copy
-qk_norm = True              # queries and keys of unit mean square: no cliff above the best learning rate
-conv_taps = 4               # before attention and before the MLP a channel sees its last four tokens: to match passages
+
+# Queries and keys are rotated by their position; no learned vector is added to the input.
+positions = 'rotary'
+# Half of each key is that of the token before: one layer is enough to copy.
+key_offset = True
+# Queries and keys have unit mean square: twice the best learning rate costs little.
+qk_norm = True
+# Before attention and before the MLP a channel sees its last four tokens, which helps to find
+# passages that occur again.
+conv_taps = 4

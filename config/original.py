@@ -1,5 +1,5 @@
-# Overlay: the recipe of the original study, to be given after a model's config. Its stated batch was 96; its 6,103
-# steps are one epoch of 100M tokens at 64.
+# Overlay: the recipe of the original study, to be given after a model's config. Its stated batch
+# was 96; its 6,103 steps are one epoch of 100M tokens at 64.
 learning_rate = 3e-4
 embedding_lr = head_lr = None
 min_lr = 3e-5

@@ -1,9 +1,10 @@
-# LSTM of the original study: 21,824,392 parameters at vocabulary 5,000, 12,859,392 of them non-embedding
+# LSTM of the original study: 21,824,392 parameters at vocabulary 5,000,
+# 12,859,392 of them non-embedding.
 arch = 'lstm'
 n_layer = 2
 hidden_size = 896
-# Rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens),
-# 0.0022 * (N / 1,000,000)^-0.34: extrapolated, not measured at this size.
+# Learning rate by the rule of results/learning_rates.csv (batch 16, 2.5M tokens):
+# 0.0022 * (N / 1,000,000)^-0.34, extrapolated, not measured at this size.
 learning_rate = 0.00092
-embedding_lr = 0.1         # both as in results/embedding_rates.csv did best
+embedding_lr = 0.1         # both: the best in results/embedding_rates.csv
 head_lr = 0.05

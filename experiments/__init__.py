@@ -1,1 +1,1 @@
-"""What we ran with all of it: `python -m experiments.study`, `python -m experiments.sweep`."""
+"""The study and what it needs: `python -m experiments.study`, `python -m experiments.sweep`."""

@@ -1,9 +1,10 @@
-"""A small file of a trained model, to keep and to give away: weights in bf16, tokenizer, settings, nothing to resume.
+"""Export a trained model to a small file: weights in bf16, tokenizer, settings; no optimizer state.
 
     python prepare.py --transpose=5 --out_dir=data/tunes && python train.py config/tunes.py
     python -m experiments.export --ckpt=out/tunes/best.pt --to=results/tunes.pt
 
-sample.py reads it as it reads a checkpoint. results/tunes.pt is such a file, of the bundled tune books alone.
+sample.py reads it as it reads a checkpoint. results/tunes.pt is such a file, trained on the bundled
+tune books alone.
 """
 import os
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ def main():
     model = {name: weight.bfloat16() for name, weight in checkpoint['model'].items()}
     with atomic_write(s.to) as f:
         torch.save({**{name: checkpoint[name] for name in KEPT}, 'model': model}, f)
-    print(f"{s.to}: {os.path.getsize(s.to) / 1e6:.1f} MB, {checkpoint['num_params']['total']:,} parameters, "
-          f"{checkpoint['val']['per_note']:.3f} nats a note")
+    print(f"{s.to}: {os.path.getsize(s.to) / 1e6:.1f} MB, "
+          f"{checkpoint['num_params']['total']:,} parameters, "
+          f"{checkpoint['val']['per_note']:.3f} nats/note")
 
 
 if __name__ == '__main__':

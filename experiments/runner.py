@@ -1,6 +1,7 @@
-"""Runs of train.py as processes, and one table with a row of each: what the study and the sweep are made of.
+"""Runs of train.py as processes, and a table with a row of each: for the study and the sweep.
 
-    row, curve = train('gpt_2-seed1', 'out/study/gpt_2-seed1', ['config/study_gpt_2.py', '--seed=1'])
+    options = ['config/gpt.py', '--n_embd=64', '--seed=1']
+    row, curve = train('gpt_2-seed1', 'out/study/gpt_2-seed1', options)
     write_row('out/study.csv', row, key=['name'])
 """
 import csv
@@ -19,47 +20,70 @@ from training.log import DIVERGED
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def sized(config, size):
+    """Options of train.py for a size of a family: [config, '--n_embd=96'], or --hidden_size."""
+    dial = 'hidden_size' if configure(Training, [config]).arch == 'lstm' else 'n_embd'
+    return [config, f'--{dial}={size}']
+
+
 def command(out_dir, options):
-    """The words of a command that trains a run from wherever it stands to its end; only there it is evaluated."""
-    return [sys.executable, os.path.join(ROOT, 'train.py'), *options, f'--out_dir={out_dir}', '--resume',
-            '--eval_interval=1000000000']
+    """The words of a command that trains a run to its end, from its checkpoint if it has one.
+
+    It is evaluated at the end only.
+    """
+    return [sys.executable, os.path.join(ROOT, 'train.py'), *options, f'--out_dir={out_dir}',
+            '--resume', '--eval_interval=1000000000']
 
 
 def finished(out_dir, options):
-    """The checkpoint of a run that has ended, on this machine or on another; None if it has not."""
+    """The checkpoint of a run that has ended, here or on another machine; None if it has not.
+
+    Exits (2) if the checkpoint is of other settings than `options` give.
+    """
     checkpoint = try_checkpoint(os.path.join(out_dir, 'ckpt.pt'))
-    if checkpoint is None or all(checkpoint['n_steps'] != row['step'] for row in checkpoint['history'] if 'val' in row):
+    if checkpoint is None:
         return None
+    evaluated = [row['step'] for row in checkpoint['history'] if 'val' in row]
+    if checkpoint['n_steps'] not in evaluated:
+        return None
+
     theirs, wanted = checkpoint['config']['train'], vars(configure(Training, options))
     for name in theirs.keys() & wanted.keys() - UNRELATED - MACHINE - {'warmup_steps'}:
         if theirs[name] != wanted[name]:
-            fail(f'{out_dir} holds another run: {name} is {theirs[name]!r} there and {wanted[name]!r} here')
+            fail(f'{out_dir} holds another run: '
+                 f'{name} is {theirs[name]!r} there and {wanted[name]!r} here')
     return checkpoint
 
 
 def train(name, out_dir, options):
-    """The row and the curve of a run, which is trained first unless it is finished; None if its loss diverged."""
+    """(row, curve) of a run, which is trained unless it is finished; None if its loss diverged.
+
+    Exits (2) with the message of train.py if that fails.
+    """
     checkpoint = finished(out_dir, options)
     if checkpoint is None:
         print(f'{name}: begins', flush=True)
-        process = subprocess.Popen(command(out_dir, options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command(out_dir, options), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
         try:
-            said = process.communicate()[1].decode().splitlines() or [f'exit status {process.returncode}']
+            errors = process.communicate()[1].decode().splitlines()
         except KeyboardInterrupt:
-            process.wait()              # the same Ctrl-C ends it after its step, saved
+            process.wait()              # the same Ctrl-C makes it save and end after its step
             raise
         if process.returncode == DIVERGED:
             return None
         if process.returncode:
-            fail(f'{name}: {said[-1].removeprefix("error: ")}')
+            message = errors[-1] if errors else f'exit status {process.returncode}'
+            fail(f'{name}: {message.removeprefix("error: ")}')
         checkpoint = finished(out_dir, options)
+
     row, curve = results(name, checkpoint)
-    print(f"{name}: {row['loss_per_note']:.4f} nats a note, {row['seconds']:.0f} s", flush=True)
+    print(f"{name}: {row['loss_per_note']:.4f} nats/note, {row['seconds']:.0f} s", flush=True)
     return row, curve
 
 
 def results(name, checkpoint):
-    """Of a finished run the row of a table, and its training curve: rows of name, tokens and loss."""
+    """(row, curve) of a finished run; the curve is a list of rows with name, tokens and loss."""
     row = {**run_of(checkpoint, name), 'git': checkpoint['git']}
     return row, [{'name': name, **point} for point in curve_of(checkpoint['history'])]
 
@@ -73,16 +97,24 @@ def read_rows(path):
 
 
 def write_row(path, row, key):
+    """Put one row into the table, see `write_rows`."""
     write_rows(path, [row], key)
 
 
 def write_rows(path, rows, key):
-    """Put rows into the table, in place of those that have the same in the columns `key`. New columns come last."""
-    rows = [{k: f'{v:.10g}' if isinstance(v, float) else str(v) for k, v in row.items() if v is not None}
-            for row in rows]
-    rows = {tuple(r[k] for k in key): r for r in [*read_rows(path), *rows]}
+    """Put rows into the table, each in place of one that is equal in the columns `key`.
+
+    Columns that the table does not have yet come last. None is an empty cell.
+    """
+    table = {tuple(row[k] for k in key): row for row in read_rows(path)}
+    for row in rows:
+        row = {k: f'{v:.10g}' if isinstance(v, float) else str(v)
+               for k, v in row.items() if v is not None}
+        table[tuple(row[k] for k in key)] = row
+
+    columns = list(dict.fromkeys(k for row in table.values() for k in row))
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with atomic_write(path, 'w', newline='', encoding='utf-8') as f:
-        writer = csv.DictWriter(f, list(dict.fromkeys(k for r in rows.values() for k in r)), lineterminator='\n')
+        writer = csv.DictWriter(f, columns, lineterminator='\n')
         writer.writeheader()
-        writer.writerows(rows.values())
+        writer.writerows(table.values())

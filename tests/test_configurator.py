@@ -1,9 +1,13 @@
 """configurator.py: precedence, types, and one clear line for each mistake."""
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
 
 from configurator import configure
+from conftest import ROOT
 
 
 @dataclass
@@ -44,7 +48,7 @@ def test_command_line_beats_config_beats_default_in_any_order(tmp_path):
     c = config(tmp_path, 'n_head = 8\nn_embd = 64')
     for argv in ([c, '--n_head=2'], ['--n_head=2', c]):
         s = configure(Settings, argv)
-        assert (s.n_head, s.n_embd, s.learning_rate, s.config_files) == (2, 64, 3e-4, [c])
+        assert (s.n_head, s.n_embd, s.learning_rate) == (2, 64, 3e-4)
 
 
 def test_what_stands_behind_a_bare_flag_counts_too():
@@ -57,6 +61,44 @@ def test_later_config_beats_earlier_and_sees_its_values(tmp_path):
     b = config(tmp_path, 'import math\n_unit = 3\nn_embd = _unit * int(math.sqrt(n_head * 2))', 'b.py')
     s = configure(Settings, [a, b])
     assert (s.n_head, s.n_embd) == (8, 12)
+
+
+def test_what_a_config_computes_from_a_name_sees_its_flag(tmp_path):
+    c = config(tmp_path, 'n_head = 3\nlearning_rate = 1 / n_head\ndef double():\n    return 2 * n_head + _two\n'
+                         '_two = 2\nn_embd = double()')
+    s = configure(Settings, [c])
+    assert (s.n_head, s.learning_rate, s.n_embd) == (3, 1 / 3, 8)
+    for argv in ([c, '--n_head=6'], ['--n_head', '6', c]):
+        s = configure(Settings, argv)
+        assert (s.n_head, s.learning_rate, s.n_embd) == (6, 1 / 6, 14)
+
+
+def test_flags_are_checked_before_a_config_runs(tmp_path, capsys):
+    assert "'n_head' must be int, not 'two'" in mistake(capsys, [config(tmp_path, 'n_embd = 1 / 0'), '--n_head=two'])
+
+
+def test_imports_functions_and_classes_of_a_config_are_no_settings(tmp_path):
+    s = configure(Settings, [config(tmp_path, 'import math\nfrom math import sqrt\nfrom pathlib import Path\n'
+                                              'class Size:\n    heads = 4\ndef square(x):\n    return x * x\n'
+                                              '_three = 3\nn_embd = square(Size.heads) * int(sqrt(math.ceil(3.5)))\n'
+                                              "prompt = str(Path('a') / 'b')")])
+    assert (s.n_embd, s.prompt) == (32, os.path.join('a', 'b'))
+
+
+def test_a_run_is_named_after_its_configs_and_the_size_of_a_family(tmp_path):
+    family = config(tmp_path, 'n_embd = 64\n_size = n_embd', 'family.py')
+    overlay = config(tmp_path, 'seed = n_embd', 'overlay.py')
+    for argv, name in (([], ''), ([overlay], 'overlay'), ([family], 'family-64'),
+                       ([family, '--n_embd=96', overlay], 'family-96-overlay')):
+        assert configure(Settings, argv).run_name == name
+    assert configure(Settings, [family, overlay, '--n_embd=96']).seed == 96
+
+
+def test_configurator_prints_what_config_and_flags_come_to(tmp_path):
+    c = config(tmp_path, 'import math\nn_head = 2\nn_embd = 32 * n_head\n_own = 1')
+    run = subprocess.run([sys.executable, os.path.join(ROOT, 'configurator.py'), c, '--n_head=3', '--prompt=x'],
+                         capture_output=True, text=True, cwd=tmp_path)
+    assert run.stdout == "n_embd = 96\nn_head = 3\nprompt = 'x'\n"
 
 
 @pytest.mark.parametrize('argv, name, value', [
@@ -115,6 +157,7 @@ def test_mistakes_on_the_command_line_are_one_line(argv, said, capsys):
     ("n_head = 'two'", "'n_head' must be int, not 'two'"),
     ('n_head = 1 / 0', 'ZeroDivisionError'),
     ('n_head = (', 'SyntaxError'),
+    ('def n_head(): pass', "'n_head' must be int, not <function"),
 ])
 def test_mistakes_in_a_config_name_the_file(text, said, tmp_path, capsys):
     path = config(tmp_path, text)

@@ -1,31 +1,29 @@
-"""The house: eight scripts at the door, rooms behind them, and imports that run one way (MAY_IMPORT below)."""
+"""Eight scripts at the top level, packages below them, and imports that run one way (MAY_IMPORT below)."""
 import ast
 import os
 import subprocess
 import sys
 
-import pytest
-
 from conftest import ROOT
 
 STAGES = {'prepare', 'train', 'fit_scaling', 'sample'}
-FRONT = STAGES | {'bpe', 'model', 'lstm', 'configurator'}
+TOP_LEVEL = STAGES | {'bpe', 'model', 'lstm', 'configurator'}
 MAY_IMPORT = {
     'configurator': set(), 'plumbing': set(), 'music': set(), 'bpe': set(), 'model': set(), 'lstm': {'model'},
     'corpus': {'music'}, 'training': set(), 'scaling': set(), 'sampling': {'music'},
     'prepare': {'corpus', 'music', 'bpe'}, 'train': {'training', 'model', 'lstm'}, 'fit_scaling': {'scaling'},
     'sample': {'sampling', 'music', 'bpe', 'train'},        # train.py has the table of architectures
 }
-ROOMS = set(MAY_IMPORT) - FRONT
+PACKAGES = set(MAY_IMPORT) - TOP_LEVEL
 EVERYWHERE = {'plumbing', 'configurator'}
 
 
 def modules():
-    """{dotted name: path} of the front door and the rooms."""
+    """{dotted name: path} of the top level and the packages."""
     found = {name[:-3]: os.path.join(ROOT, name) for name in os.listdir(ROOT) if name.endswith('.py')}
-    for room in (*ROOMS, 'experiments'):
-        found |= {f'{room}.{name[:-3]}'.removesuffix('.__init__'): os.path.join(ROOT, room, name)
-                  for name in os.listdir(os.path.join(ROOT, room)) if name.endswith('.py')}
+    for package in (*PACKAGES, 'experiments'):
+        found |= {f'{package}.{name[:-3]}'.removesuffix('.__init__'): os.path.join(ROOT, package, name)
+                  for name in os.listdir(os.path.join(ROOT, package)) if name.endswith('.py')}
     return found
 
 
@@ -43,8 +41,8 @@ def imports(path, known):
     return names & set(known)
 
 
-def test_eight_scripts_stand_at_the_door():
-    assert {name.removesuffix('.py') for name in os.listdir(ROOT) if name.endswith('.py')} == FRONT
+def test_the_top_level_has_eight_scripts():
+    assert {name.removesuffix('.py') for name in os.listdir(ROOT) if name.endswith('.py')} == TOP_LEVEL
 
 
 def test_imports_run_one_way():
@@ -59,8 +57,8 @@ def test_imports_run_one_way():
 def test_no_module_imports_itself_in_a_circle():
     known = modules()
     waiting = {name: imports(path, known) - {name} for name, path in known.items()}
-    while free := [name for name, needs in waiting.items() if not needs & set(waiting)]:
-        for name in free:
+    while ready := [name for name, needs in waiting.items() if not needs & set(waiting)]:
+        for name in ready:
             del waiting[name]
     assert not waiting
 
@@ -77,8 +75,20 @@ def test_files_are_short_enough_to_read():
         assert max(map(len, lines), default=0) <= 120, f'{name} has a line over 120 characters'
 
 
-@pytest.mark.parametrize('script', sorted(STAGES))
-def test_scripts_run_from_any_directory(script, tmp_path):
-    run = subprocess.run([sys.executable, os.path.join(ROOT, f'{script}.py'), '--help'], cwd=tmp_path, capture_output=True,
-                         text=True)
-    assert run.returncode == 0 and 'settings' in run.stdout, run.stderr
+def test_scripts_run_from_any_directory(tmp_path):
+    """All in one process, which imports torch once; its sys.path begins as that of each script."""
+    program = ('import runpy, sys\n'
+               'root, *scripts = sys.argv[1:]\n'
+               'sys.path[0] = root\n'
+               'for script in scripts:\n'
+               '    sys.argv = [f"{root}/{script}.py", "--help"]\n'
+               '    try:\n'
+               '        runpy.run_path(sys.argv[0], run_name="__main__")\n'
+               '    except SystemExit as e:\n'
+               '        print(script, "ended with", e.code)\n')
+    scripts = sorted(STAGES)
+    run = subprocess.run([sys.executable, '-c', program, ROOT, *scripts], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    for script in scripts:
+        said, _, run.stdout = run.stdout.partition(f'{script} ended with 0\n')
+        assert f'{script}.py' in said and 'settings (' in said, (script, run.stderr)

@@ -7,49 +7,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
+from pool_jobs import work
 
 from conftest import ROOT
 from corpus import pool
-
-
-def work(job):
-    kind, n = job
-    if kind == 'die':
-        os.kill(os.getpid(), signal.SIGKILL)
-    if kind == 'exit':
-        os._exit(3)
-    if kind == 'hang':
-        time.sleep(600)
-    if kind == 'raise':
-        raise KeyError('no such thing')
-    if kind == 'eat':
-        return len(bytearray(pool.MEMORY_LIMIT + 1))
-    if kind == 'big':
-        return b'x' * n
-    if kind == 'pid':
-        time.sleep(0.2)
-        return os.getpid()
-    if kind == 'address space':
-        with open('/proc/self/statm') as f:
-            return int(f.read().split()[0]) * os.sysconf('SC_PAGE_SIZE')
-    if kind in ('log', 'slow', 'die once', 'raise and log'):
-        return logged(kind, *n)
-    return int(np.square(n))            # numpy is imported, as in the workers of the conversion
-
-
-def logged(kind, n, folder):
-    """Note in `folder` that the job was begun."""
-    is_first = not any(name.startswith(f'{n} ') for name in os.listdir(folder))
-    open(os.path.join(folder, f'{n} {time.monotonic()}'), 'w').close()
-    if kind == 'raise and log':
-        raise ValueError('again')
-    if kind == 'die once' and is_first:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if kind == 'slow':
-        time.sleep(5)
-    return n
 
 
 def test_every_job_is_answered_and_only_the_bad_ones_are_lost():
@@ -124,7 +86,7 @@ def test_a_worker_that_dies_between_two_jobs_costs_at_most_the_next():
 def test_ctrl_c_ends_every_worker(tmp_path):
     script = tmp_path / 'script.py'
     # A shell's background jobs ignore Ctrl-C, and so would a process that these tests start there.
-    script.write_text('import signal, sys; sys.path[:0] = sys.argv[1:]\nfrom corpus import pool\nfrom test_pool import work\n'
+    script.write_text('import signal, sys; sys.path[:0] = sys.argv[1:]\nfrom corpus import pool\nfrom pool_jobs import work\n'
                       'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
                       'if __name__ == "__main__":\n'
                       '    for _, pid in pool.run(work, [("pid", 0)] * 2 + [("hang", 0)] * 2, 2, 60): print(pid, flush=True)\n')

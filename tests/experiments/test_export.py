@@ -4,10 +4,9 @@ import sys
 import pytest
 import test_train
 import torch
-from test_train import TINY
 
 import sample
-from experiments import export, runner
+from experiments import export
 from music.notation import decode
 from plumbing.checkpoint import read_checkpoint
 from sampling.constrain import Reader
@@ -19,10 +18,10 @@ data = test_train.data          # a fixture
 
 
 def test_an_exported_model_is_the_checkpoint_s_in_bf16_without_what_training_needs(data, tmp_path, monkeypatch, capsys):
-    runner.train('a', str(tmp_path / 'a'), [f'--data_dir={data}', *TINY])
+    test_train.run(monkeypatch, data, tmp_path / 'a')
     monkeypatch.setattr(sys, 'argv', ['export.py', f'--ckpt={tmp_path}/a/ckpt.pt', f'--to={tmp_path}/a.pt'])
     export.main()
-    assert 'nats a note' in capsys.readouterr().out
+    assert 'nats/note' in capsys.readouterr().out
     models = []
     for path in (tmp_path / 'a' / 'ckpt.pt', tmp_path / 'a.pt'):
         checkpoint = read_checkpoint(str(path))

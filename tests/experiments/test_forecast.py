@@ -1,4 +1,4 @@
-"""experiments/forecast.py: a run is foretold from committed rows alone, and before it is trained."""
+"""experiments/forecast.py: a run is forecast from committed rows alone, and before it is trained."""
 import csv
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import pytest
 
 import fit_scaling
 from experiments import forecast, runner
+from experiments.study import model_options
 from scaling.frontier import predict
 from train import Settings as Training
 from train import build_model, configure
@@ -20,7 +21,7 @@ def table(tmp_path, monkeypatch):
     """A committed table of six sizes of the study, whose losses follow TRUTH."""
     monkeypatch.setattr(forecast, 'load_meta', lambda path: {'vocab_size': 5000, 'splits': {'train': {'tokens': 39_830_264}}})
     for i in range(1, 7):
-        config = vars(configure(Training, [f'{runner.ROOT}/config/study_gpt_{i}.py']))
+        config = vars(configure(Training, model_options(f'gpt_{i}')))
         model = build_model('gpt', {**config, 'vocab_size': 5000})
         for tokens in (M, 2 * M, 4 * M, 8 * M, 16 * M):
             n = model.flops_per_token() / 6
@@ -34,18 +35,18 @@ def table(tmp_path, monkeypatch):
     return tmp_path / 'study.csv'
 
 
-def foretell(table, monkeypatch, *options):
+def forecasts(table, monkeypatch, *options):
     monkeypatch.setattr(sys, 'argv', ['forecast.py', f'--table={table}', f'--to={table.parent}/prediction.csv', *options])
     forecast.main()
     return list(csv.DictReader(open(table.parent / 'prediction.csv')))
 
 
-def test_a_run_is_foretold_from_other_sizes_and_from_its_own_shorter_runs(table, monkeypatch):
-    foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000')
-    rows = foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000', '--by=runs')
+def test_a_run_is_forecast_from_other_sizes_and_from_its_own_shorter_runs(table, monkeypatch):
+    forecasts(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000')
+    rows = forecasts(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000', '--by=runs')
     one, beside, two, _ = rows
     assert one['law'] == 'hoffmann over compute' and beside['law'] == 'hoffmann over non_embedding'
-    config = vars(configure(Training, [f'{runner.ROOT}/config/study_gpt_6.py']))
+    config = vars(configure(Training, model_options('gpt_6')))
     model = build_model('gpt', {**config, 'vocab_size': 5000})
     seen = float(predict(TRUTH, model.flops_per_token() / 6, float(one['tokens'])))
     head = subprocess.run(['git', '-C', table.parent, 'rev-parse', 'HEAD'], capture_output=True, text=True).stdout.strip()
@@ -57,21 +58,21 @@ def test_a_run_is_foretold_from_other_sizes_and_from_its_own_shorter_runs(table,
     monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', f'--out_dir={table.parent}/out', '--bootstraps=100'])
     fit_scaling.main()
     report = (table.parent / 'out' / 'report.md').read_text()
-    assert 'Foretold before they were trained' in report and 'gpt_6-40000000' in report and '+0.0%' in report
+    assert 'Forecasts committed before the runs' in report and 'gpt_6-40000000' in report and '+0.0%' in report
 
 
 @pytest.mark.parametrize('options,said', [
-    ([], 'give --size'), (['--size=gpt_6', '--tokens=16_000_000'], 'has been trained'), (['--size=rnn_1', '--tokens=1e6'], 'too few runs')])
+    ([], 'give --size'), (['--size=gpt_9', '--tokens=1e6'], "'size' must be one of gpt_1, gpt_2"), (['--size=gpt_6', '--tokens=16_000_000'], 'has been trained'), (['--size=rnn_1', '--tokens=1e6'], 'too few runs')])
 def test_mistakes_are_one_line(table, monkeypatch, capsys, options, said):
     with pytest.raises(SystemExit):
-        foretell(table, monkeypatch, *options)
+        forecasts(table, monkeypatch, *options)
     err = capsys.readouterr().err
     assert said in err and err.count('\n') == 1
 
 
-def test_rows_that_are_not_committed_foretell_nothing(table, monkeypatch, capsys):
+def test_rows_that_are_not_committed_give_no_forecast(table, monkeypatch, capsys):
     with open(table, 'a') as f:
         f.write('\n')
     with pytest.raises(SystemExit):
-        foretell(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000')
+        forecasts(table, monkeypatch, '--size=gpt_6', '--tokens=40_000_000')
     assert 'not committed' in capsys.readouterr().err

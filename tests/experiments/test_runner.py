@@ -2,12 +2,14 @@
 import csv
 import os
 import shutil
+import sys
 
 import pytest
 import test_train
 from test_train import TINY
 
 from experiments import runner
+from training.log import DIVERGED
 
 data = test_train.data          # a fixture
 
@@ -29,17 +31,27 @@ def test_a_run_is_trained_once_and_read_wherever_it_was_made(data, tmp_path, mon
     assert 'seed is 2 there and 3 here' in capsys.readouterr().err
 
 
-def test_divergence_is_told_by_the_exit_status(data, tmp_path, capsys):
-    too_high = options(data, '--learning_rate=1e30', '--grad_clip=0', '--warmup_steps=0')
-    assert runner.train('a', str(tmp_path / 'a'), too_high) is None
+@pytest.fixture
+def ends(monkeypatch):
+    """Makes a program that writes `errors` and ends with `status` stand in for train.py."""
+    def stand_in(status, errors=''):
+        program = f'import sys; sys.stderr.write({errors!r}); sys.exit({status})'
+        monkeypatch.setattr(runner, 'command', lambda out_dir, options: [sys.executable, '-S', '-c', program])
+    return stand_in
 
 
-def test_a_mistake_of_train_py_is_passed_on_as_one_line(tmp_path, capsys):
+def test_divergence_is_told_by_the_exit_status(ends, tmp_path):
+    ends(DIVERGED, 'error: the loss is nan\n')
+    assert runner.train('a', str(tmp_path / 'a'), []) is None
+
+
+@pytest.mark.parametrize('errors, said', [('a warning\nerror: no prepared data\n', 'no prepared data'), ('', 'exit status 2')])
+def test_a_mistake_of_train_py_is_passed_on_as_one_line(ends, errors, said, tmp_path, capsys):
+    ends(2, errors)
     with pytest.raises(SystemExit) as e:
-        runner.train('a', str(tmp_path / 'a'), options(tmp_path))
-    err = capsys.readouterr().err
-    assert e.value.code == 2 and err.startswith('error: a: no prepared data') and err.count('\n') == 1
-    assert runner.finished(str(tmp_path / 'a'), options(tmp_path)) is None
+        runner.train('a', str(tmp_path / 'a'), [])
+    assert e.value.code == 2 and capsys.readouterr().err == f'error: a: {said}\n'
+    assert runner.finished(str(tmp_path / 'a'), []) is None
 
 
 def test_a_row_takes_the_place_of_its_like_and_leaves_the_others(tmp_path):

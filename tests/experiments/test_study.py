@@ -1,12 +1,10 @@
-"""experiments/study.py: the plan is trained once, cool-downs find their trunks, ablations come with intervals."""
+"""experiments/study.py: the plan is trained once, decays find their snapshots, ablations come with intervals."""
 import csv
-import os
 import sys
 
 import pytest
 
 from configurator import configure
-from conftest import ROOT
 from experiments import runner, study
 from model import GPT, GPTConfig
 from train import Settings as Training
@@ -49,24 +47,24 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     assert len(calls) == before
 
 
-def test_cool_downs_begin_where_their_trunk_was_kept(studied):
+def test_decays_begin_where_a_snapshot_was_kept(studied):
     run, calls = studied
     run('--part=law')
-    trunks = {}                                         # (size, seed) -> snapshots, in the order of the calls
+    kept = {}                                           # (size, seed) -> snapshots, in the order of the calls
     for name, o in calls:
         size, tokens, *suffix = name.split('-')
         key = size, o.get('seed', '1')
         assert int(o['max_tokens']) == int(tokens) and ''.join(suffix) == ('' if key[1] == '1' else f'seed{key[1]}')
         if 'trunk' not in o:
-            trunks[key] = o.get('snapshots', '').split(',')
+            kept[key] = o.get('snapshots', '').split(',')
             continue
         start, steps = o['trunk'].rsplit('-', 1)[1][:-3], int(tokens) // study.STEP
-        assert start in trunks[key] and int(start) % study.STEP == 0
+        assert start in kept[key] and int(start) % study.STEP == 0
         assert o['trunk'].split('/')[-2].split('-')[2:] == suffix                   # of the same seed
         assert int(start) // study.STEP <= steps - round(study.COOLDOWN * steps)
-    assert list(trunks) == [(size, '1') for size in study.SIZES] + [(size, '2') for size in study.SECOND_SEED]
+    assert list(kept) == [(size, '1') for size in study.SIZES] + [(size, '2') for size in study.SECOND_SEED]
     for size in study.SIZES:                                        # the step that the plan reckons with
-        s = configure(Training, [f'{ROOT}/config/study_{size}.py'])
+        s = configure(Training, study.model_options(size))
         assert s.batch_size * s.block_size == study.STEP
 
 
@@ -110,10 +108,6 @@ def test_a_text_of_another_length_gets_as_many_notes_and_dearer_tokens_are_fewer
         for vocab, block_size in ((5000, 256), (1000, 256), (5000, 1024))]
     assert tokens['gpt_3-vocabulary_1000-seed2'] == pytest.approx(5e6 * base / vocabulary, abs=1)
     assert tokens['gpt_3-context_1024-seed1'] == pytest.approx(5e6 * base / context, abs=1)
-
-
-def test_every_size_of_the_plan_has_its_config():
-    assert all(os.path.exists(os.path.join(ROOT, 'config', f'study_{size}.py')) for size in study.SIZES)
 
 
 def test_ablations_are_paired_by_seed_with_the_noise_of_all_seeds(tmp_path, capsys):

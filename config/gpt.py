@@ -1,0 +1,37 @@
+"""A family of GPTs with one dial: python train.py config/gpt.py --n_embd=256
+
+The GPTs of the study, and what to begin with on your own data. Heads and learning rate follow from
+the width, a multiple of 32, and from n_layer.
+"""
+from configurator import fail
+
+arch = 'gpt'
+n_layer = 2
+n_embd = 160
+n_head = n_embd / 32            # heads of 32 channels
+if n_head % 1 or n_head < 1:
+    fail(f"'n_embd' must be a multiple of 32, the channels of a head, not {n_embd}")
+positions = 'rotary'            # this and the next three: as config/modern.py
+key_offset = True
+qk_norm = True
+conv_taps = 4
+
+batch_size = 8                  # 2,048 tokens a step
+max_tokens = 10_000_000
+beta2 = 0.99
+
+# The learning rate as measured for two layers (results/learning_rates.csv): 0.0051 (N / 1M)^-0.125,
+# N = 24 width^2 being the weights of the blocks. Deeper models need less: at 6 x 288 the best of
+# three rates was 0.0020.
+learning_rate = 0.0051 * (24 * n_embd ** 2 / 1e6) ** -0.125 * (2 / n_layer) ** 0.8
+
+# The sizes of the study keep the rounded rates that they were trained with: gpt_1 to gpt_8.
+_study = {32: 0.0081, 64: 0.0068, 96: 0.0062, 128: 0.0057,
+          160: 0.0054, 192: 0.0052, 256: 0.0048, 384: 0.0044}
+if n_layer == 2:
+    learning_rate = _study.get(n_embd, learning_rate)
+embedding_lr = 0.1              # results/embedding_rates.csv
+head_lr = 0.05
+
+# Part of the run's name: out/gpt-256, out/gpt-6x288.
+_size = n_embd if n_layer == 2 else f'{n_layer}x{n_embd}'
