@@ -17,7 +17,6 @@ epochs of their own, of the windows without transposed copies.
 
 Exit status: 0 at the end, 2 a user's mistake (one line), 3 the loss is no longer finite, 128 + n stopped by signal n.
 """
-import json
 import math
 import os
 import signal
@@ -33,10 +32,12 @@ from configurator import configure, fail
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
 from plumbing.checkpoint import read_checkpoint
-from training.checkpoint import config_of, provenance, put_aside, starting_point, write_checkpoint
+from training.checks import check_settings
+from training.checkpoint import config_of, make_out_dir, provenance, put_aside, starting_point, write_checkpoint
+from training.data import first_untransposed_window, load_meta, load_split, load_tokenizer
 from training.loader import batch, micro_batches, n_windows
 from training.log import Log, in_words, introduce
-from training.machine import DTYPES, Run, StopSignal
+from training.machine import Run, StopSignal
 from training.optim import lr_factor, make_optimizer, running_mean, update
 
 
@@ -96,33 +97,6 @@ class Settings:
 
 
 ARCHS = {'gpt': (GPT, GPTConfig), 'lstm': (LSTM, LSTMConfig)}
-CHOICES = {'arch': ARCHS, 'init': ('width', 'gpt2'), 'schedule': ('cosine', 'wsd'),
-           'device': ('auto', 'cpu', 'cuda'), 'dtype': ('auto', *DTYPES), 'compile': (True, False, 'auto'),
-           'split': ('train', 'val', 'test')}
-POSITIVE = ('max_tokens', 'epochs', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd', 'hidden_size',
-            'learning_rate', 'embedding_lr', 'head_lr', 'log_interval', 'eval_interval', 'micro_batch_size')
-SHARES = 'anneal_fraction', 'average_fraction'
-
-
-def load_meta(data_dir):
-    path = os.path.join(data_dir, 'meta.json')
-    if not os.path.exists(path):
-        fail(f'no prepared data in {data_dir!r} (no meta.json): run prepare.py first, or set --data_dir')
-    with open(path) as f:
-        return json.load(f)
-
-
-def load_split(data_dir, split, vocab_size):
-    """Memory-mapped uint16 token ids of a split, each below vocab_size."""
-    path = os.path.join(data_dir, f'{split}.bin')
-    if not os.path.exists(path) or os.path.getsize(path) < 4:
-        fail(f'{path} is missing or holds no two tokens: run prepare.py again')
-    ids = np.memmap(path, dtype=np.uint16, mode='r')
-    top = max(int(ids[i:i + 2 ** 24].max()) for i in range(0, len(ids), 2 ** 24))
-    if top >= vocab_size:
-        fail(f'{path} holds the id {top}, but the vocabulary of meta.json has {vocab_size}: run prepare.py again')
-    return ids
-
 
 def build_model(arch, values):
     """The model of an architecture; of `values`, such as all settings, it takes what its config has fields for."""
@@ -176,32 +150,22 @@ def evaluate(model, ids, sizes, run):
             'recalled': parts[0], 'rest': parts[1]}
 
 
-def as_they_stand(s, meta, n_tokens):
-    """The first of train's last windows, those without transposed copies, if a run is to end on them, else 0."""
-    copies = n_tokens - meta.get('untransposed', n_tokens)
-    if not s.anneal_fraction or not copies:             # without copies all tunes are as they stand
-        return 0
-    first = -(-copies // s.block_size)
-    if n_windows(n_tokens, s.block_size) - first < s.batch_size:
-        fail(f'anneal_fraction: {s.data_dir} holds fewer than {s.batch_size} windows without transposed copies')
-    return first
-
-
 def train(s, meta, run):
     """Train to the end of the budget, or until a signal; leaves out_dir/ckpt.pt, best.pt and log.jsonl."""
-    ids, val_ids = [load_split(s.data_dir, split, meta['vocab_size']) for split in ('train', 'val')]
-    with open(os.path.join(s.data_dir, 'tokenizer.json'), encoding='utf-8') as f:
-        tokenizer = f.read()
+    ids, val_ids = [load_split(s.data_dir, split, meta) for split in ('train', 'val')]
+    tokenizer = load_tokenizer(s.data_dir)
     n, step_tokens = n_windows(len(ids), s.block_size), s.batch_size * s.block_size
     n_steps = min(s.max_tokens // step_tokens, s.epochs * (n // s.batch_size))
     if n_steps < 1:
         fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is {s.max_tokens:,}, '
              f'{s.data_dir}/train.bin holds {len(ids):,}')
-    first = as_they_stand(s, meta, len(ids))
+    if s.warmup_steps and s.warmup_steps >= n_steps:
+        fail(f'warmup_steps is {s.warmup_steps}, but the run has {n_steps} steps')
+    first = first_untransposed_window(s, meta, len(ids))
     until = lambda share, steps: steps - int(share * steps)             # the last share of so many steps
     anneal_share = s.anneal_fraction if first else 0.0
     annealed, averaged = until(anneal_share, n_steps), until(s.average_fraction, n_steps)
-    os.makedirs(s.out_dir, exist_ok=True)
+    make_out_dir(s.out_dir)
 
     # The model and its optimiser, fresh or as a checkpoint has them
     torch.manual_seed(s.seed)
@@ -315,22 +279,14 @@ def evaluate_only(s, meta, run):
         fail(f'{path} was trained with another tokenizer than {s.data_dir} has')
     model = build_model(checkpoint['config']['arch'], checkpoint['config']['model'])
     model.load_state_dict(checkpoint['model'])
-    ids = load_split(s.data_dir, s.split, meta['vocab_size'])
+    ids = load_split(s.data_dir, s.split, meta)
     loss = evaluate(model.to(run.device), ids, meta['splits'][s.split], run)
     run.print(f'{path} on {s.data_dir}/{s.split}.bin: {in_words(loss)} (nats)')
 
 
 def main():
     s = configure(Settings)
-    for name, choices in CHOICES.items():
-        if getattr(s, name) not in choices:
-            fail(f'{name!r} must be one of {", ".join(map(str, choices))}, not {getattr(s, name)!r}')
-    for name in SHARES:
-        if not 0 <= getattr(s, name) < 1:
-            fail(f'{name!r} must be in [0, 1), not {getattr(s, name)!r}')
-    for name in POSITIVE:
-        if getattr(s, name) is not None and getattr(s, name) <= 0:
-            fail(f'{name!r} must be above 0, not {getattr(s, name)!r}')
+    check_settings(s, ARCHS)
     if s.out_dir is None:
         names = [os.path.splitext(os.path.basename(path))[0] for path in s.config_files]
         s.out_dir = 'out/' + ('-'.join(names) or s.arch)
@@ -341,6 +297,10 @@ def main():
     except torch.OutOfMemoryError:
         fail(f'out of GPU memory with micro-batches of {run.micro_batch_size}: set a smaller micro_batch_size',
              of_this_rank=True)
+    except RuntimeError as e:
+        if 'could not create a primitive' not in str(e):
+            raise
+        fail(f'this CPU has no {run.dtype} kernel for the model ({s.arch}): use --dtype=fp32')
     if run.world > 1:
         dist.destroy_process_group()
 

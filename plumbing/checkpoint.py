@@ -7,6 +7,9 @@ import os
 from configurator import fail
 
 
+PARTS = {'model', 'config', 'meta'}        # of every checkpoint of train.py, an exported one too
+
+
 def read_checkpoint(path, mmap=True):
     """The checkpoint at `path` as a dict; exits (2) with one line where there is none.
 
@@ -31,4 +34,7 @@ def try_checkpoint(path):
 
 def load(path, mmap):
     import torch  # here, so that a script that may not need it (fitting a table) starts at once
-    return torch.load(path, map_location='cpu', mmap=mmap, weights_only=True)
+    checkpoint = torch.load(path, map_location='cpu', mmap=mmap, weights_only=True)
+    if not isinstance(checkpoint, dict) or PARTS - checkpoint.keys():
+        raise ValueError('a file of another program')
+    return checkpoint

@@ -28,6 +28,16 @@ def write_checkpoint(checkpoint, path):
         fail(f'cannot write {path} ({str(e).splitlines()[0]}); {kept}')
 
 
+def make_out_dir(out_dir):
+    """The folder of a run; exits (2) with one line if it cannot be made or written to."""
+    try:
+        os.makedirs(out_dir, exist_ok=True)
+    except OSError as e:        # a file is in its place, or no permission
+        fail(f'out_dir {out_dir!r} cannot be made ({e.strerror}): choose another one')
+    if not os.access(out_dir, os.W_OK | os.X_OK):
+        fail(f'out_dir {out_dir!r} cannot be written to: choose another one')
+
+
 def config_of(s, model, run):
     """A run's 'config' in its checkpoints; the settings are those that this machine made of them."""
     train = {**dataclasses.asdict(s), 'device': run.device, 'dtype': run.dtype, 'compile': run.compile,
@@ -50,11 +60,14 @@ def put_aside(out_dir, trunk=None):
     n = 1
     while os.path.exists(former := os.path.join(out_dir, f'former-{n}')):
         n += 1
-    os.mkdir(former)
-    for name in os.listdir(out_dir):
-        path = os.path.join(out_dir, name)
-        if (name == 'log.jsonl' or name.endswith('.pt')) and not (trunk and os.path.samefile(path, trunk)):
-            os.rename(path, os.path.join(former, name))
+    try:
+        os.mkdir(former)
+        for name in os.listdir(out_dir):
+            path = os.path.join(out_dir, name)
+            if (name == 'log.jsonl' or name.endswith('.pt')) and not (trunk and os.path.samefile(path, trunk)):
+                os.rename(path, os.path.join(former, name))
+    except OSError as e:
+        fail(f'the run in {out_dir} cannot be moved to {former} ({e.strerror})')
     print(f'{out_dir} held another run, which is in {former} now; --resume would have gone on with it', flush=True)
 
 
@@ -65,6 +78,8 @@ def starting_point(s, model, meta, run):
     if path is None:
         return None
     checkpoint = read_checkpoint(path, mmap=False)
+    if 'optimizer' not in checkpoint:
+        fail(f'{path} holds a model without the state of its training: no run can go on from it')
     if any(checkpoint['meta'][part] != meta[part] for part in ('tokenizer', 'splits')):
         fail(f'{path} was trained on other data than {s.data_dir} holds now')
     defaults = dataclasses.asdict(type(s)())            # of settings that are newer than the checkpoint

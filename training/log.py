@@ -5,6 +5,7 @@ import os
 import time
 
 from configurator import fail
+from plumbing.files import atomic_write
 
 DIVERGED = 3        # exit status of a run whose loss is no longer a finite number
 
@@ -45,13 +46,27 @@ class Log:
         self.time_s = history[-1]['time_s'] if history else 0.0
         self.last = None                # the step of the last line; None: there is no line yet
         self.clock = time.perf_counter()
-        self.file = open(os.path.join(s.out_dir, 'log.jsonl') if run.rank == 0 else os.devnull, 'w')
-        for row in history:
-            print(json.dumps(row), file=self.file, flush=True)
+        self.path = os.path.join(s.out_dir, 'log.jsonl')
+        self.file = self.open_file()
+
+    def open_file(self):
+        """log.jsonl with the rows so far, ready for the next ones. Of a resumed run it may hold more than these."""
+        if self.run.rank:
+            return open(os.devnull, 'w')
+        try:
+            with atomic_write(self.path, 'w', encoding='utf-8') as f:
+                f.writelines(json.dumps(row) + '\n' for row in self.history)
+            return open(self.path, 'a', encoding='utf-8')
+        except OSError as e:
+            fail(f'cannot write {self.path} ({e.strerror}): nothing is trained')
 
     def write(self, row):
         self.history.append(row)
-        print(json.dumps(row), file=self.file, flush=True)
+        try:
+            print(json.dumps(row), file=self.file, flush=True)
+        except OSError as e:
+            fail(f'cannot write {self.path} ({e.strerror}); make room and go on from the last checkpoint '
+                 'with --resume')
 
     def step(self, done, loss, norm, skipped, lr, keep):
         """A line on the console and, if keep, a row. The loss is the mean over the step's micro-batches and ranks."""

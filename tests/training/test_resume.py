@@ -15,6 +15,7 @@ from test_train import MODERN, assert_same_run, load, run
 
 import train
 from training import checkpoint as checkpoint_module
+from training.log import Log
 from training.optim import update
 
 torch.set_num_threads(1)
@@ -22,8 +23,10 @@ data = test_train.data          # a fixture
 
 # ---- resumption
 
+# Not every CPU has kernels for an LSTM in bf16
+LSTM_DTYPE = 'bf16' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 'fp32'
 RESUMED = [('--arch=gpt',), ('--arch=gpt', '--dropout=0.2', '--micro_batch_size=2'),
-           ('--arch=lstm', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
+           ('--arch=lstm', f'--dtype={LSTM_DTYPE}'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
            ('--arch=gpt', '--dtype=fp16', *MODERN), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
@@ -127,6 +130,29 @@ def test_a_full_disk_keeps_the_former_checkpoint(failing, monkeypatch, tmp_path,
         checkpoint_module.write_checkpoint({'step': 2}, path)
     assert e.value.code == 2 and 'No space left' in capsys.readouterr().err
     assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['ckpt.pt']
+
+
+class FullDisk:
+    def write(self, text):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    fsync = write
+
+
+@pytest.mark.parametrize('when', ['before', 'at a row'])
+def test_a_log_that_cannot_be_written_is_one_line_and_the_former_run_is_whole(when, monkeypatch, data, tmp_path, capsys):
+    former = run(monkeypatch, data, tmp_path)
+    rows = (tmp_path / 'log.jsonl').read_text()
+    with monkeypatch.context() as m, pytest.raises(SystemExit) as e:
+        if when == 'before':
+            m.setattr(os, 'fsync', FullDisk().fsync)
+        else:
+            m.setattr(Log, 'open_file', lambda log: FullDisk())
+        run(m, data, tmp_path, '--seed=2')
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and err.count('\n') == 1 and 'log.jsonl (No space left on device)' in err
+    assert (tmp_path / 'former-1' / 'log.jsonl').read_text() == rows
+    assert_same_run(load(tmp_path / 'former-1'), former)
 
 
 # ---- a second run in the same folder
