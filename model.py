@@ -199,8 +199,12 @@ class CausalConvolution(torch.autograd.Function):
         grad_x_BTC, T = grad_BTC * (1 + weight_KC[0]), x_BTC.shape[1]
         for k in range(1, min(len(weight_KC), T)):
             grad_x_BTC[:, :T - k].addcmul_(grad_BTC[:, k:], weight_KC[k])
-        grad_weight_KC = [(grad_BTC[:, k:] * x_BTC[:, :max(T - k, 0)]).sum((0, 1)) for k in range(len(weight_KC))]
-        return grad_x_BTC, torch.stack(grad_weight_KC)
+        # Not torch.stack: compiled for a GPU, torch 2.10 to 2.13 can lose a sum over rows that goes straight into a part
+        # of one buffer (pytorch issue 193061). Assigned like this, each sum has a buffer of its own and is copied.
+        grad_weight_KC = torch.zeros_like(weight_KC)
+        for k in range(len(weight_KC)):
+            grad_weight_KC[k] = (grad_BTC[:, k:] * x_BTC[:, :max(T - k, 0)]).sum((0, 1))
+        return grad_x_BTC, grad_weight_KC
 
 
 class GPT(nn.Module):

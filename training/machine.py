@@ -89,7 +89,8 @@ class Run:
         if self.world > 1:
             if self.compile:
                 torch._dynamo.config.optimize_ddp = False       # or the graph is cut, and with it the chunked loss
-            wrapped = DistributedDataParallel(wrapped, gradient_as_bucket_view=True)
+            # The only buffers are rotary tables, which every rank has made for itself
+            wrapped = DistributedDataParallel(wrapped, gradient_as_bucket_view=True, broadcast_buffers=False)
         return wrapped
 
     def autocast(self):
