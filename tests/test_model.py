@@ -82,7 +82,8 @@ def test_a_later_token_changes_no_earlier_logit(arch, attention):
 def test_half_of_a_key_is_that_of_the_token_before():
     model = small('gpt', n_layer=1, n_head=1, vocab_size=16, key_offset=True)
     seen, attention = {}, model.blocks[0].attn
-    attention.tune = lambda *args, tune=attention.tune: seen.setdefault('qk', tune(*args))
+    inner = attention.shift_norm_rotate
+    attention.shift_norm_rotate = lambda *args: seen.setdefault('qk', inner(*args))
     model(torch.arange(16)[None])
     q, k = seen['qk']
     raw = attention.qkv(model.blocks[0].ln_1(model.wte(torch.arange(16)[None]) + model.wpe.weight)).chunk(3, 2)[1]
@@ -93,7 +94,7 @@ def test_half_of_a_key_is_that_of_the_token_before():
 def test_rotary_attention_knows_only_the_distance():
     q, k = torch.randn(2, 1, 16, 1, 8)
     attention = small('gpt', n_head=1, n_embd=8, positions='rotary').blocks[0].attn
-    scores = [torch.einsum('td,sd->ts', *(x[0, :, 0] for x in attention.tune(q[:, :4], k[:, :4], None, slice(a, a + 4))))
+    scores = [torch.einsum('td,sd->ts', *(x[0, :, 0] for x in attention.shift_norm_rotate(q[:, :4], k[:, :4], None, slice(a, a + 4))))
               for a in (0, 12)]
     torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-5)
 

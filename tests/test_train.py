@@ -16,6 +16,7 @@ import train
 from conftest import ROOT
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
+from training.evaluation import recalled
 from training.loader import batch, micro_batches, n_windows
 from training.optim import lr_factor, make_optimizer, update
 
@@ -153,18 +154,19 @@ def test_evaluation_is_the_whole_split_and_leaves_training_alone(arch, monkeypat
         capsys.readouterr()
         run(monkeypatch, data, tmp_path / 'a', '--eval_only', f'--split={split}')
         words = capsys.readouterr().out
-        assert f'loss {nats / (len(ids) - 1):.4f} ' in words and f'{nats / (len(ids) // 2):.4f} per note' in words
-        assert f'{nats / (3 * len(ids)):.4f} per character' in words
+        assert f'{nats / (len(ids) // 2):.3f} nats/note ({nats / (len(ids) - 1):.3f}/token ± ' in words
+        assert f'perplexity {math.exp(nats / (len(ids) - 1)):.1f})' in words
         if split == 'val':
             assert often['val']['loss'] == pytest.approx(nats / (len(ids) - 1), rel=1e-6)
             assert often['val']['per_note'] == pytest.approx(nats / (len(ids) // 2), rel=1e-6)
+            assert often['val']['per_char'] == pytest.approx(nats / (3 * len(ids)), rel=1e-6)
 
 
-def test_recalled_targets_are_those_whose_pair_stood_in_the_window_before():
+def test_recalled_targets_are_those_whose_pair_occurred_earlier_in_the_window():
     rng = np.random.default_rng(0)
     x, y = torch.from_numpy(rng.integers(0, 5, (2, 7, 20)))
     expected = [[(a, b) in list(zip(xs, ys))[:t] for t, (a, b) in enumerate(zip(xs, ys))] for xs, ys in zip(x.tolist(), y.tolist())]
-    assert train.recalled(x, y).tolist() == expected
+    assert recalled(x, y).tolist() == expected
 
 
 def test_the_loss_is_split_in_recalled_targets_and_the_rest(monkeypatch, data, tmp_path, capsys):
@@ -185,7 +187,8 @@ def test_the_loss_is_split_in_recalled_targets_and_the_rest(monkeypatch, data, t
     assert val['recalled']['share'] > 0.02 and val['recalled']['share'] + val['rest']['share'] == pytest.approx(1)
     capsys.readouterr()
     run(monkeypatch, data, tmp_path / 'a', '--eval_only')
-    assert f"{val['recalled']['loss']:.3f}, the rest {val['rest']['loss']:.3f}" in capsys.readouterr().out
+    words = capsys.readouterr().out
+    assert f"| recalled {val['recalled']['loss']:.2f} ({val['recalled']['share']:.0%}), new {val['rest']['loss']:.2f}" in words
 
 
 def test_standard_error_is_that_of_independent_windows(data):

@@ -23,14 +23,14 @@ def epoch_order(n, seed, epoch):
 
 
 def micro_batches(step, n, batch_size, seed, rank=0, world=1, n_micro=1, first=0):
-    """The windows of one rank's share of a step, as n_micro arrays of equal length; of windows `first` to n alone.
+    """One rank's share of a step: n_micro arrays of equal length, of window numbers from `first` to n - 1.
 
-    An epoch of n windows has n // batch_size steps and its own order; what is left over, less than a step, is not used.
-    batch_size is a multiple of world * n_micro.
+    An epoch has (n - first) // batch_size steps and its own order; the windows that are left over, fewer than a step
+    needs, are not used. batch_size is a multiple of world * n_micro.
     """
-    n -= first
-    epoch, i = divmod(step, n // batch_size)
-    windows = first + epoch_order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
+    n_used = n - first
+    epoch, i = divmod(step, n_used // batch_size)
+    windows = first + epoch_order(n_used, seed, epoch)[i * batch_size:(i + 1) * batch_size]
     return windows.reshape(world, n_micro, -1)[rank]
 
 
@@ -39,6 +39,6 @@ def batch(ids, windows, block_size, device):
     at = np.asarray(windows)[:, None] * block_size + np.arange(block_size + 1)
     tokens = np.where(at < len(ids), ids[np.minimum(at, len(ids) - 1)].astype(np.int64), -1)
     x, y = torch.from_numpy(tokens[:, :-1].clip(min=0)), torch.from_numpy(tokens[:, 1:].copy())
-    if device == 'cpu':
-        return x, y
-    return tuple(t.pin_memory().to(device, non_blocking=True) for t in (x, y))
+    if device == 'cuda':        # each batch has pinned memory of its own, so that no copy is overwritten under way
+        return x.pin_memory().to(device, non_blocking=True), y.pin_memory().to(device, non_blocking=True)
+    return x.to(device), y.to(device)

@@ -24,21 +24,25 @@ PEAK_FLOPS = {'B200': 2250e12, 'GH200': 989e12, 'H200 NVL': 835e12, 'H200': 989e
               'H100 NVL': 835e12, 'H100': 989e12, 'A100': 312e12, 'A10G': 70e12, 'A10': 125e12, 'A40': 150e12,
               'A6000': 155e12, 'L40S': 362e12, 'L4': 121e12, 'V100': 125e12, 'T4': 65e12, 'RTX 5090': 210e12,
               'RTX 4090': 165e12, 'RTX 3090': 71e12}
-OTHER_CHIP = {'Ti', 'D', 'Laptop', 'MIG'}       # words that make of a chip above another one, or a part of it
+OTHER_CHIP = {'Ti', 'D', 'Laptop', 'MIG'}       # in a name: another chip than the one above, or a part of it
 COMPILE_FLOPS = 1e13        # a CPU run of fewer FLOPs ends before compiled code has repaid its compilation
-WHOLE_FLOPS = 1e14          # nor in one piece, which takes 45 s longer than in parts, for steps of 0.96 of the time
+# As one piece the model compiles for 45 s longer than in parts, for steps of 0.96 of the time: from so many FLOPs on
+WHOLE_FLOPS = 1e14
 
 
 def keep_freed_memory():
-    """Ask glibc to keep what a step frees for the next one. By itself it gives large blocks back to the system and
-    takes them anew, 19,000 page faults a step of a small GPT: a fifth of the time (bench/README.md)."""
+    """Ask glibc to keep the memory that a step frees for the next step.
+
+    By default it returns large blocks to the system and asks for them again: 19,000 page faults a step of a small
+    GPT, a fifth of the time (bench/README.md).
+    """
     with suppress(OSError, AttributeError):                 # another C library
         for parameter, size in ((-3, 1 << 30), (-1, (1 << 31) - 1)):        # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, bytes
             ctypes.CDLL('libc.so.6').mallopt(parameter, size)
 
 
 class Run:
-    """This process among the ranks: its device, dtype and micro-batches, and what it asks of the others."""
+    """This process among the ranks: its device, number format and micro-batches, and sums over all ranks."""
 
     def __init__(self, s):      # torchrun sets the environment of a rank
         self.rank, self.world = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
@@ -51,7 +55,7 @@ class Run:
             torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
             torch.set_float32_matmul_precision('high')
         torch.use_deterministic_algorithms(self.device == 'cpu' or s.deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = False     # a pass over each new tensor, to no use
+        torch.utils.deterministic.fill_uninitialized_memory = False     # costs a pass over each new tensor
         if self.device == 'cpu':
             keep_freed_memory()
         self.dtype = s.dtype
@@ -70,7 +74,7 @@ class Run:
         if self.world > 1:
             dist.init_process_group('nccl' if self.device == 'cuda' else 'gloo')
 
-    def settle_compile(self, flops):
+    def resolve_compile_mode(self, flops):
         """compile='auto' becomes True or False for a run of so many FLOPs; short ones on CPUs are compiled in parts."""
         self.in_parts = self.device == 'cpu' and flops < WHOLE_FLOPS
         if self.compile == 'auto':
@@ -80,7 +84,7 @@ class Run:
     def wrap(self, model):
         """The model as it is trained: compiled, and with gradients that the ranks share."""
         wrapped = model
-        if self.compile and self.device == 'cpu':       # a g++ that reads torch's headers knows AVX: 15 s of proof
+        if self.compile and self.device == 'cpu':       # torch would prove for 15 s that g++ knows AVX
             torch._inductor.config.cpp.vec_isa_ok = True
         if self.compile and self.in_parts and hasattr(model, 'in_parts'):
             wrapped = model.in_parts(torch.compile)

@@ -72,10 +72,42 @@ def test_a_run_killed_before_its_last_evaluation_catches_up_on_it(monkeypatch, d
         def killed(*args):
             raise InterruptedError
         m.setattr(train, 'evaluate', killed)
-        run(m, data, tmp_path / 'parts', '--eval_interval=10')
+        run(m, data, tmp_path / 'parts', '--eval_interval=10', '--save_minutes=0')
     assert load(tmp_path / 'parts')['step'] == 10
     parts = run(monkeypatch, data, tmp_path / 'parts', '--eval_interval=10', '--resume')
     assert parts['val'] == whole['val'] and torch.equal(parts['model']['head.bias'], whole['model']['head.bias'])
+
+
+def test_a_run_is_written_once_at_an_evaluation_and_its_best_checkpoint_is_that_very_file(monkeypatch, data, tmp_path):
+    written, write = [], train.write_checkpoint
+
+    def noted(checkpoint, *paths):
+        written.append((checkpoint['step'], [os.path.basename(path) for path in paths]))
+        write(checkpoint, *paths)
+    with monkeypatch.context() as m:
+        m.setattr(train, 'write_checkpoint', noted)
+        run(m, data, tmp_path, '--eval_interval=5')
+    assert written == [(5, ['best.pt', 'ckpt.pt']), (10, ['best.pt', 'ckpt.pt'])]
+    assert os.stat(tmp_path / 'ckpt.pt').st_ino == os.stat(tmp_path / 'best.pt').st_ino
+    best = load(tmp_path, 'best.pt')
+    run(monkeypatch, data, tmp_path, '--eval_interval=5', '--resume', '--log_interval=3')       # another ckpt.pt, the same best.pt
+    assert_same_run(best, load(tmp_path, 'best.pt'))
+
+
+def test_the_best_checkpoint_outlives_a_worse_one(monkeypatch, data, tmp_path):
+    losses = iter([3.0, 2.0, 2.5])
+    evaluate = train.evaluate
+    monkeypatch.setattr(train, 'evaluate', lambda *args: {**evaluate(*args), 'loss': next(losses)})
+    last = run(monkeypatch, data, tmp_path, '--eval_interval=4')
+    assert last['step'] == 10 and load(tmp_path, 'best.pt')['step'] == 8 and load(tmp_path, 'best.pt')['val']['loss'] == 2.0
+
+
+@pytest.mark.parametrize('minutes, steps', [(0, [4, 4, 8, 8, 10, 10]), (10, [4, 8, 10])])
+def test_before_an_evaluation_a_run_is_saved_only_if_a_kill_would_lose_too_much(minutes, steps, monkeypatch, data, tmp_path):
+    written, write = [], train.write_checkpoint
+    monkeypatch.setattr(train, 'write_checkpoint', lambda checkpoint, *paths: written.append(checkpoint['step']) or write(checkpoint, *paths))
+    run(monkeypatch, data, tmp_path, '--eval_interval=4', f'--save_minutes={minutes}')
+    assert [step for step in written if step in (4, 8, 10)] == steps
 
 
 def test_resuming_a_finished_run_changes_nothing(monkeypatch, data, tmp_path):
@@ -157,7 +189,7 @@ def test_a_log_that_cannot_be_written_is_one_line_and_the_former_run_is_whole(wh
 
 # ---- a second run in the same folder
 
-def test_a_new_run_puts_the_former_one_aside_whole(monkeypatch, data, tmp_path, capsys):
+def test_a_new_run_moves_the_previous_one_to_a_folder_of_its_own_whole(monkeypatch, data, tmp_path, capsys):
     first = run(monkeypatch, data, tmp_path, '--schedule=wsd', '--snapshots=320')
     log = (tmp_path / 'log.jsonl').read_text()
     second = run(monkeypatch, data, tmp_path, '--schedule=wsd', f'--trunk={tmp_path}/trunk-320.pt', '--max_tokens=512')
@@ -169,7 +201,7 @@ def test_a_new_run_puts_the_former_one_aside_whole(monkeypatch, data, tmp_path, 
     assert_same_run(load(tmp_path / 'former-2'), second)
     assert 'trunk-320.pt' in os.listdir(tmp_path / 'former-2') and 'former-2' in capsys.readouterr().out
     run(monkeypatch, data, tmp_path, '--seed=2', '--resume')
-    assert 'held another run' not in capsys.readouterr().out and not (tmp_path / 'former-3').exists()
+    assert 'was moved to' not in capsys.readouterr().out and not (tmp_path / 'former-3').exists()
     assert_same_run(load(tmp_path), third)
 
 
