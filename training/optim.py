@@ -16,14 +16,15 @@ def make_optimizer(model, s):
     groups = []
     for kind, params in kinds.items():
         lr = {'embedding': s.embedding_lr, 'head': s.head_lr}.get(kind) or s.learning_rate
-        # AdamW shrinks weights by lr * decay a step: the same share of all matrices, whatever their lr
+        # AdamW shrinks weights by lr * decay a step: the same share of all matrices, whatever their
+        # lr
         decay = s.weight_decay * s.learning_rate / lr if kind != 'vector' else 0.0
         groups.append({'params': params, 'lr': lr, 'peak_lr': lr, 'weight_decay': decay})
     return torch.optim.AdamW(groups, betas=(s.beta1, s.beta2), fused=True)
 
 
 def update(model, optimizer, scaler, grad_clip):
-    """One step of the optimiser -> (norm of the gradient before clipping, whether the step was taken).
+    """One step of the optimiser -> (gradient norm before clipping, was the step taken).
 
     In fp16 an overflow of any gradient skips the step, and the scaler lowers its scale.
     """
@@ -38,10 +39,11 @@ def update(model, optimizer, scaler, grad_clip):
 
 @torch.no_grad()
 def running_mean(mean, model, n):
-    """Mean of the weights after each of n steps, a list of tensors in the order of model.parameters().
+    """Mean of the weights after each of n steps, a list of tensors as model.parameters().
 
-    `mean`: that of the n - 1 steps before, changed in place (None if n is 1); `model` holds the weights of the last
-    one. Izmailov et al. 2018, arXiv 1803.05407; over the end of a run: Kaddour 2022, arXiv 2209.14981.
+    `mean`: that of the n - 1 steps before, changed in place (None if n is 1); `model` holds the
+    weights of the last one. Izmailov et al. 2018, arXiv 1803.05407; over the end of a run: Kaddour
+    2022, arXiv 2209.14981.
     """
     weights = [p.detach() for p in model.parameters()]
     if n == 1:
@@ -51,10 +53,10 @@ def running_mean(mean, model, n):
 
 
 def lr_factor(step, n_steps, s):
-    """Learning rate at a step, counted from 0, as a share of its peak: linear warm-up, then down to min_lr.
+    """Learning rate at a step (from 0) as a share of its peak: linear warm-up, then down to min_lr.
 
-    'cosine': half a wave over all steps after the warm-up. 'wsd' (warm-up, stable, decay): constant, and linear
-    over the last cooldown_fraction of the steps.
+    'cosine': half a wave over all steps after the warm-up. 'wsd' (warm-up, stable, decay):
+    constant, and linear over the last cooldown_fraction of the steps.
     """
     floor = 0.1 if s.min_lr is None else s.min_lr / s.learning_rate
     if step < s.warmup_steps:
