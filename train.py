@@ -6,12 +6,18 @@
                                                         # without it the previous run is moved to
                                                         # out/gpt_micro/former-1
     python train.py config/gpt_micro.py --eval_only --split=test
+    python train.py config/gpt_micro.py --dry_run       # steps, FLOPs, memory, time; trains nothing
+
+Fine-tuning a model on other music, prepared with the model's own tokenizer:
+
+    python train.py config/finetune.py --init_from=results/tunes.pt --data_dir=data/mine
 
 A constant-learning-rate run (WSD schedule) with a snapshot, and a decay branch from it:
 
     python train.py config/gpt_tiny.py --schedule=wsd --max_tokens=50e6 --snapshots=8e6
     python train.py config/gpt_tiny.py --schedule=wsd --max_tokens=10e6 --out_dir=out/10M \\
         --trunk=out/gpt_tiny/trunk-8000000.pt
+    python train.py config/gpt_tiny.py --schedule=wsd --max_tokens=80e6 --resume    # longer
 
 Several GPUs, several nodes:
 
@@ -26,6 +32,7 @@ of `anneal_fraction` have epochs of their own, of the windows without transposed
 Exit status: 0 at the end, 2 a user's mistake (one line), 3 the loss is no longer finite,
 128 + n stopped by signal n.
 """
+import math
 import os
 import signal
 import sys
@@ -40,19 +47,20 @@ from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
 from plumbing.checkpoint import read_checkpoint
 from training.checkpoint import (
-    archive_previous_run,
-    check_branch,
+    DECAY_START,
+    adopt_model_settings,
     config_of,
-    make_out_dir,
+    prepare_out_dir,
     provenance,
     starting_point,
     write_checkpoint,
 )
 from training.checks import check_settings
 from training.data import load_meta, load_split, load_tokenizer
+from training.dry_run import print_dry_run
 from training.evaluation import evaluate
 from training.loader import batch, micro_batches
-from training.log import Log, format_val, print_run_summary
+from training.log import Log, format_val, print_result, print_run_summary, without_improvement
 from training.machine import Run, StopSignal
 from training.optim import lr_factor, make_optimizer, running_mean, update
 from training.plan import plan_run
@@ -85,7 +93,7 @@ class Settings:
     learning_rate: float = 3e-4         # peak
     embedding_lr: float | None = None   # peak for the embeddings; None: learning_rate
     head_lr: float | None = None        # peak for the output layer's weight; None: learning_rate
-    min_lr: float | None = None         # last learning_rate; None: a tenth. The others in proportion
+    min_lr: float | None = None         # last learning_rate; None: a tenth of the peak
     schedule: str = 'cosine'            # cosine | wsd (constant, then linear decay)
     warmup_steps: int | None = None     # None: a tenth of the steps, at most 500
     cooldown_fraction: float = 0.2      # wsd: share of the steps in which the learning rate decays
@@ -95,22 +103,26 @@ class Settings:
     beta1: float = 0.9
     beta2: float = 0.95
     grad_clip: float = 1.0              # largest gradient norm; 0: off
-    # branches of a wsd run
-    snapshots: list[int] | None = None  # token counts at which to keep out_dir/trunk-TOKENS.pt
-    trunk: str | None = None            # start from such a snapshot
+    # other starting points than a fresh model
+    init_from: str | None = None        # a checkpoint: its weights and model settings (fine-tuning)
+    trunk: str | None = None            # continue from such a snapshot: a decay branch of a wsd run
     # evaluation, logging, saving
     eval_interval: int | None = None    # steps between evaluations on val; None: five in a run
     log_interval: int = 10              # steps
+    patience: int | None = None         # stop after so many evaluations without a better one
     save_minutes: float = 10.0          # at most so much work is lost if the run is killed
-    resume: bool = False                # continue from out_dir/ckpt.pt, if there is one
+    snapshots: list[int] | None = None  # token counts at which to keep out_dir/trunk-TOKENS.pt
+    resume: bool = False                # continue from out_dir/ckpt.pt, if there is one; a wsd run
+                                        # also beyond its end, with a larger max_tokens
+    dry_run: bool = False               # print what the run would take, train nothing
     eval_only: bool = False             # print the loss of out_dir/ckpt.pt on `split`
     split: str = 'val'                  # of eval_only: train | val | test
     # machine
-    device: str = 'auto'                # auto | cpu | cuda
+    device: str = 'auto'                # auto | cpu | cuda | mps | whatever torch knows
     dtype: str = 'auto'                 # auto | bf16 | fp16 | fp32
     compile: bool | str = 'auto'        # auto: on a GPU, and on a CPU if the run repays compilation
-    deterministic: bool = False         # a GPU run repeats bit for bit, as CPU runs always do; slower,
-                                        # for its attention kernel is not the one of other runs
+    deterministic: bool = False         # a GPU run repeats bit for bit, as CPU runs always do; it
+                                        # is slower, with another attention kernel than real runs
     seed: int = 1
 
 
@@ -128,7 +140,10 @@ def build_model(arch, values):
 
 
 def train(s, meta, run):
-    """Train to the end of the budget, or until a signal. Leaves ckpt.pt, best.pt and log.jsonl."""
+    """Train to the end of the budget, of patience, or until a signal.
+
+    Leaves ckpt.pt, best.pt and log.jsonl in out_dir.
+    """
     # ---- data
     ids, val_ids = load_split(s.data_dir, 'train', meta), load_split(s.data_dir, 'val', meta)
     tokenizer = load_tokenizer(s.data_dir)
@@ -140,10 +155,8 @@ def train(s, meta, run):
     model.init_weights(s.init)
     model.to(run.device)
     run.resolve_compile_mode(model.flops_per_token() * plan.n_steps * plan.step_tokens)
-    checkpoint = starting_point(s, model, meta, run)
-    if s.warmup_steps is None and checkpoint:
-        s.warmup_steps = checkpoint['config']['train']['warmup_steps']
-    elif s.warmup_steps is None:
+    checkpoint, path = starting_point(s, model, meta, plan, run)
+    if s.warmup_steps is None:
         s.warmup_steps = min(500, plan.n_steps // 10)
     optimizer = make_optimizer(model, s)
     scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
@@ -158,12 +171,36 @@ def train(s, meta, run):
         val, skipped = checkpoint['val'], checkpoint['skipped']
         if checkpoint.get('mean'):
             mean = [weight.to(run.device) for weight in checkpoint['mean']]
-        check_branch(s, checkpoint, plan)
+    elif s.init_from:
+        model.load_state_dict(read_checkpoint(s.init_from)['model'])
+    wrapped = run.wrap(model)                   # compiled, and shared by the ranks
 
-    # From here on files are written
-    make_out_dir(s.out_dir)
-    if run.rank == 0 and not s.resume:
-        archive_previous_run(s.out_dir, s.trunk)
+    def one_step(step):
+        """Train on the windows of a step -> (loss, gradient norm, was the step taken)."""
+        factor = lr_factor(step, plan.n_steps, s)
+        for group in optimizer.param_groups:
+            group['lr'] = group['peak_lr'] * factor
+        # Dropout draws from torch's generator, so each step seeds it by itself
+        torch.manual_seed((s.seed * 1_000_003 + step) * run.world + run.rank)
+        batches = (batch(ids, windows, s.block_size, run.device)
+                   for windows in windows_of_step(step, plan, s, run))
+        loss = accumulate(wrapped, batches, scaler, run)
+        norm, taken = update(model, optimizer, scaler, s.grad_clip)
+        return loss, norm, taken
+
+    interval = s.eval_interval or -(-plan.n_steps // 5)
+    evaluations = {*range(interval, plan.n_steps, interval), plan.n_steps}
+    if s.init_from:
+        evaluations.add(0)                      # the loss before fine-tuning
+    print_run_summary(s, meta, run, model, plan, done)
+    if s.dry_run:
+        n_evaluations = sum(step >= done for step in evaluations)
+        print_dry_run(s, meta, run, model, plan, one_step, val_ids, done, n_evaluations)
+        return
+
+    # ---- files: from here on something is written
+    prepare_out_dir(s, path, run)
+    best_path = os.path.join(s.out_dir, 'best.pt')
     log = Log(s, meta, run, model, plan, history)
     saved_step, saved_at = done, time.perf_counter()
     about = {'config': config_of(s, model, run), 'meta': meta, 'tokenizer': tokenizer,
@@ -177,15 +214,12 @@ def train(s, meta, run):
                 **about, 'model': model.state_dict(), 'optimizer': optimizer.state_dict(),
                 'scaler': scaler.state_dict(), 'step': done, 'tokens': done * plan.step_tokens,
                 'skipped': skipped, 'mean': mean, 'val': val, 'history': log.history,
-                'rng': {'seed': s.seed, 'step': done},      # all there is, see manual_seed below
+                'rng': {'seed': s.seed, 'step': done},      # all there is, see one_step
             }, *[os.path.join(s.out_dir, name) for name in names])
-        saved_step, saved_at = done, time.perf_counter()
+        if 'ckpt.pt' in names:                  # the one that --resume looks for
+            saved_step, saved_at = done, time.perf_counter()
 
     # ---- loop
-    wrapped = run.wrap(model)                   # compiled, and shared by the ranks
-    print_run_summary(s, meta, run, model, plan, done)
-    interval = s.eval_interval or -(-plan.n_steps // 5)
-    evaluations = {*range(interval, plan.n_steps, interval), plan.n_steps}
     stop = StopSignal(run)
     while True:
         if done == plan.n_steps and mean:       # at the end the model becomes the mean
@@ -201,7 +235,8 @@ def train(s, meta, run):
                 if time.perf_counter() - saved_at + expected_s > 60 * s.save_minutes:
                     save('ckpt.pt')
             val = evaluate(model, val_ids, meta['splits']['val'], run)
-            is_best = all(val['loss'] < row['val']['loss'] for row in log.history if 'val' in row)
+            losses = [row['val']['loss'] for row in log.history if 'val' in row]
+            is_best = val['loss'] < min(losses, default=math.inf) or not os.path.exists(best_path)
             log.val(done, val)
             if is_best:                         # one file with two names, best.pt first
                 save('best.pt', 'ckpt.pt')
@@ -209,16 +244,11 @@ def train(s, meta, run):
                 save('ckpt.pt')
         if done == plan.n_steps:
             break
+        if s.patience is not None and without_improvement(log.history) >= s.patience:
+            run.print(f'ended after step {done}: patience is {s.patience}')
+            break
 
-        # One step. Dropout draws from torch's generator, which each step seeds by itself.
-        factor = lr_factor(done, plan.n_steps, s)
-        for group in optimizer.param_groups:
-            group['lr'] = group['peak_lr'] * factor
-        torch.manual_seed((s.seed * 1_000_003 + done) * run.world + run.rank)
-        batches = (batch(ids, windows, s.block_size, run.device)
-                   for windows in windows_of_step(done, plan, s, run))
-        loss = accumulate(wrapped, batches, scaler, run)
-        norm, taken = update(model, optimizer, scaler, s.grad_clip)
+        loss, norm, taken = one_step(done)
         if not taken:
             skipped += 1
         done += 1
@@ -233,6 +263,8 @@ def train(s, meta, run):
         for tokens in s.snapshots or []:
             if tokens // plan.step_tokens == done:
                 save(f'trunk-{tokens}.pt')
+        if s.schedule == 'wsd' and done == plan.shared_steps < plan.n_steps and not s.trunk:
+            save(DECAY_START)                   # from here the run can be made longer
         halt = stop.requested(is_logged)
         if halt or time.perf_counter() - saved_at > 60 * s.save_minutes:
             save('ckpt.pt')
@@ -240,7 +272,7 @@ def train(s, meta, run):
             name = signal.Signals(halt).name
             run.print(f'stopped by {name} after step {done}; continue with --resume')
             sys.exit(128 + halt)
-    run.print(f'{s.out_dir}/ckpt.pt: {done * plan.step_tokens:,} tokens, val {format_val(val)}')
+    print_result(s, run, log, done * plan.step_tokens, val)
 
 
 def windows_of_step(step, plan, s, run):
@@ -286,6 +318,8 @@ def main():
         names = [os.path.splitext(os.path.basename(path))[0] for path in s.config_files]
         s.out_dir = 'out/' + ('-'.join(names) or s.arch)
     meta = load_meta(s.data_dir)
+    if s.init_from:
+        adopt_model_settings(s, ARCHS, meta)
     run = Run(s)
     try:
         if s.eval_only:

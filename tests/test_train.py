@@ -16,6 +16,7 @@ import train
 from conftest import ROOT
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
+from training import machine
 from training.evaluation import recalled
 from training.loader import batch, micro_batches, n_windows
 from training.optim import lr_factor, make_optimizer, update
@@ -29,9 +30,9 @@ def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp('data'))
 
 
-def write_data(folder, sizes=(TOKENS, 250, 77), top=VOCAB):
+def write_data(folder, sizes=(TOKENS, 250, 77), top=VOCAB, seed=0):
     """A prepared folder of tokens that count up modulo the vocabulary, with a random jump now and then: learnable."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     splits = {}
     for split, n in zip(('train', 'val', 'test'), sizes):
         ids = np.cumsum(np.where(rng.random(n) < 0.1, rng.integers(0, top, n), 1)) % top
@@ -302,11 +303,20 @@ def test_the_peak_rate_is_that_of_the_very_chip(name, peak, monkeypatch):
     assert mfu is None if peak is None else mfu == pytest.approx(1e12 / (2 * peak))
 
 
+def test_another_device_runs_in_fp32_not_compiled_and_is_called_untested(monkeypatch, capsys):
+    monkeypatch.setattr(machine, 'usable_device', lambda name: name)
+    device = train.Run(train.Settings(device='mps'))
+    device.resolve_compile_mode(1e18)
+    assert (device.device, device.dtype, device.compile) == ('mps', 'fp32', False)
+    said = capsys.readouterr().out
+    assert "device 'mps' is untested by us" in said and said.count('\n') == 1
+    torch.use_deterministic_algorithms(True)
+
+
 def test_a_deterministic_run_tells_cublas_before_cuda_begins(monkeypatch):
     seen = []
     monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'set_device', lambda rank: seen.append(os.environ.get('CUBLAS_WORKSPACE_CONFIG')))
+    monkeypatch.setattr(machine, 'usable_device', lambda name: seen.append(os.environ.get('CUBLAS_WORKSPACE_CONFIG')) or 'cuda')
     monkeypatch.setattr(torch, 'set_float32_matmul_precision', lambda precision: None)
     for deterministic in (False, True):
         train.Run(train.Settings(device='cuda', dtype='bf16', deterministic=deterministic))
@@ -342,6 +352,11 @@ def test_a_run_is_named_after_all_of_its_config_files(monkeypatch, data, tmp_pat
     (['--n_head=3'], 'n_embd 16 is no multiple of n_head 3'),
     (['--warmup_steps=10'], 'warmup_steps is 10, but the run has 10 steps'),
     (['--device=cuda'], 'no GPU'),
+    (['--device=abacus'], "device 'abacus': torch cannot use it here"),
+    (['--device=meta'], "device 'meta': torch cannot use it here"),
+    (['--device=xpu:1'], "device 'xpu:1': torch cannot use it here"),
+    (['--init_from=nothing.pt'], "no checkpoint 'nothing.pt'"),
+    (['--init_from=a.pt', '--trunk=b.pt'], "'init_from' and 'trunk' are two starting points"),
     (['--eval_only'], 'no checkpoint'),
     (['--trunk=nothing.pt'], "no checkpoint 'nothing.pt'"),
     (['--data_dir=nothing'], "no prepared data in 'nothing'"),
@@ -361,7 +376,7 @@ def test_a_mistake_is_one_line(options, said, monkeypatch, data, tmp_path, capsy
     'warmup_steps=-3', 'seed=-1', 'seed=4294967296', 'snapshots=63', 'snapshots=640,-64', 'learning_rate=0',
     'learning_rate=-1e-3', 'embedding_lr=0', 'head_lr=-1', 'min_lr=-1e-4', 'min_lr=1', 'dropout=1.5', 'dropout=-0.1',
     'dropout=1', 'beta1=1', 'beta2=1', 'beta2=-0.5', 'anneal_fraction=1', 'average_fraction=-0.1',
-    'cooldown_fraction=1.1', 'cooldown_fraction=-0.2', 'weight_decay=-0.1', 'grad_clip=-1', 'save_minutes=-1',
+    'cooldown_fraction=1.1', 'cooldown_fraction=-0.2', 'weight_decay=-0.1', 'grad_clip=-1', 'save_minutes=-1', 'patience=0',
     'learning_rate=1e999', 'grad_clip=1e999', 'arch=rnn', 'positions=sine', 'init=zero', 'schedule=linear',
     'dtype=int8', 'compile=perhaps', 'split=all'])
 def test_a_setting_out_of_its_range_is_one_line_that_names_it(setting, monkeypatch, data, tmp_path, capsys):

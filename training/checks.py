@@ -6,7 +6,10 @@ from configurator import fail
 
 
 def check_settings(s, archs):
-    """Exit (2) with one line if a setting of train.py has a value that makes no sense. `archs`: names of models."""
+    """Exit (2) with one line if a setting of train.py has a value that makes no sense.
+
+    `archs`: names of architectures.
+    """
     one_of(s, 'arch', archs)
     one_of(s, 'positions', ('learned', 'rotary'))
     one_of(s, 'init', ('width', 'gpt2'))
@@ -14,7 +17,6 @@ def check_settings(s, archs):
     one_of(s, 'dtype', ('auto', 'bf16', 'fp16', 'fp32'))
     one_of(s, 'compile', (True, False, 'auto'))
     one_of(s, 'split', ('train', 'val', 'test'))
-    one_of(s, 'device', ('auto', 'cpu', 'cuda'))
 
     # 1e999 is read as inf, which passes every comparison below
     for field in dataclasses.fields(s):
@@ -23,8 +25,8 @@ def check_settings(s, archs):
             fail(f'{field.name!r} must be a finite number, not {value!r}')
 
     # Counts
-    for name in ('n_layer', 'n_head', 'n_embd', 'hidden_size', 'block_size', 'max_tokens', 'epochs', 'batch_size',
-                 'micro_batch_size', 'eval_interval', 'log_interval'):
+    for name in ('n_layer', 'n_head', 'n_embd', 'hidden_size', 'block_size', 'max_tokens', 'epochs',
+                 'batch_size', 'micro_batch_size', 'eval_interval', 'log_interval', 'patience'):
         value = getattr(s, name)
         if value is not None and value < 1:
             fail(f'{name!r} must be at least 1, not {value!r}')
@@ -36,7 +38,12 @@ def check_settings(s, archs):
         fail(f"'seed' must be between 0 and 4,294,967,295, not {s.seed!r}")
     for tokens in s.snapshots or []:
         if tokens < s.batch_size * s.block_size:
-            fail(f"'snapshots' must each be at least one step of {s.batch_size * s.block_size:,} tokens, not {tokens}")
+            fail("'snapshots' must each be at least a step, "
+                 f'{s.batch_size * s.block_size:,} tokens, not {tokens:,}')
+
+    # Two starting points
+    if s.init_from and s.trunk:
+        fail("'init_from' and 'trunk' are two starting points: give one")
 
     # Learning rates
     for name in ('learning_rate', 'embedding_lr', 'head_lr'):

@@ -1,4 +1,4 @@
-"""The folder that prepare.py wrote, as train.py reads it: meta.json, tokenizer.json, and token ids memory-mapped.
+"""The folder that prepare.py wrote: meta.json, tokenizer.json, and token ids, memory-mapped.
 
     meta = load_meta('data/bundled')
     ids = load_split('data/bundled', 'val', meta)       # uint16 (tokens,)
@@ -15,10 +15,11 @@ from training.loader import n_windows
 
 
 def load_meta(data_dir):
-    """meta.json as a dict, of which 'vocab_size', 'tokenizer' and the counts of 'splits' are known to be there."""
+    """meta.json as a dict that has 'vocab_size', 'tokenizer' and the counts of 'splits'."""
     path = os.path.join(data_dir, 'meta.json')
     if not os.path.exists(path):
-        fail(f'no prepared data in {data_dir!r} (no meta.json): run prepare.py first, or set --data_dir')
+        fail(f'no prepared data in {data_dir!r} (no meta.json): run prepare.py first, '
+             'or set --data_dir')
     try:
         with open(path, encoding='utf-8') as f:
             meta = json.load(f)
@@ -28,7 +29,8 @@ def load_meta(data_dir):
         counts = [meta['vocab_size']]
         for split in ('train', 'val'):
             counts += [meta['splits'][split][unit] for unit in ('tokens', 'notes', 'characters')]
-        whole = isinstance(meta['tokenizer'], dict) and all(type(n) is int and n >= 0 for n in counts)
+        whole = isinstance(meta['tokenizer'], dict)
+        whole = whole and all(type(n) is int and n >= 0 for n in counts)
     except (KeyError, TypeError):
         whole = False
     if not whole or not 0 < meta['vocab_size'] <= 2 ** 16:
@@ -52,34 +54,43 @@ def load_split(data_dir, split, meta):
     path = os.path.join(data_dir, f'{split}.bin')
     try:
         size = os.path.getsize(path)
+        if size < 4 and split == 'train':
+            fail(f'{path} holds no two tokens: run prepare.py again')
         if size < 4:
-            fail(f'{path} holds no two tokens: prepare more tunes, or set a larger --{split}_fraction of prepare.py'
-                 if split != 'train' else f'{path} holds no two tokens: run prepare.py again')
+            fail(f'{path} holds no two tokens: prepare more tunes, or set prepare.py '
+                 f'--{split}_fraction to more')
         if size % 2:
-            fail(f'{path} is damaged, it has an odd number of bytes ({size:,}): run prepare.py again')
+            fail(f'{path} is damaged, it has an odd number of bytes ({size:,}): '
+                 'run prepare.py again')
         ids = np.memmap(path, dtype=np.uint16, mode='r')
     except OSError as e:
-        reason = 'is missing' if isinstance(e, FileNotFoundError) else f'cannot be read ({e.strerror})'
+        missing = isinstance(e, FileNotFoundError)
+        reason = 'is missing' if missing else f'cannot be read ({e.strerror})'
         fail(f'{path} {reason}: run prepare.py again')
 
     sizes = meta['splits'].get(split, {})
     if sizes.get('tokens') != len(ids):
-        fail(f'{path} holds {len(ids):,} tokens, but meta.json says {sizes.get("tokens", 0):,}: run prepare.py again')
+        fail(f'{path} holds {len(ids):,} tokens, but meta.json says {sizes.get("tokens", 0):,}: '
+             'run prepare.py again')
     if not sizes.get('notes') or not sizes.get('characters'):
         fail(f'{path}: meta.json counts no notes in it: run prepare.py again')
     largest = max(int(ids[i:i + 2 ** 24].max()) for i in range(0, len(ids), 2 ** 24))
     if largest >= meta['vocab_size']:
-        fail(f'{path} holds the id {largest}, but the vocabulary of meta.json has {meta["vocab_size"]}: '
-             'run prepare.py again')
+        fail(f'{path} holds the id {largest}, but the vocabulary of meta.json has '
+             f'{meta["vocab_size"]}: run prepare.py again')
     return ids
 
 
 def first_untransposed_window(s, meta, n_tokens):
-    """The first of train.bin's last windows, those without transposed copies, if a run is to end on them, else 0."""
+    """Number of the first window of train.bin after the transposed copies.
+
+    0 where a run does not end on untransposed tunes, or where there are no copies.
+    """
     copies = n_tokens - meta.get('untransposed', n_tokens)
     if not s.anneal_fraction or not copies:         # without copies all tunes are untransposed
         return 0
     first = -(-copies // s.block_size)
     if n_windows(n_tokens, s.block_size) - first < s.batch_size:
-        fail(f'anneal_fraction: {s.data_dir} holds fewer than {s.batch_size} windows without transposed copies')
+        fail(f'anneal_fraction: {s.data_dir} holds fewer than {s.batch_size} windows without '
+             'transposed copies')
     return first

@@ -1,4 +1,4 @@
-"""What a run prints: a summary, a line at a step or an evaluation, and the same as rows of log.jsonl."""
+"""What a run prints: a summary, a line for a step or an evaluation; and the rows of log.jsonl."""
 import json
 import math
 import os
@@ -15,31 +15,34 @@ def print_run_summary(s, meta, run, model, plan, done):
     """The model, the machine, the budget and the phases of the run, before the first step."""
     p = model.num_params()
     run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), "
-              f"vocabulary {meta['vocab_size']:,} | {run.device} {run.dtype}{' compiled' if run.compile else ''}")
-    run.print(f'a step: {s.batch_size} windows of {s.block_size} tokens, {run.micro_batch_size} at a time'
-              + (f' on each of {run.world} ranks' if run.world > 1 else ''))
+              f"vocabulary {meta['vocab_size']:,} | {run.device} {run.dtype}"
+              + (' compiled' if run.compile else ''))
+    run.print(f'a step: {s.batch_size} windows of {s.block_size} tokens, {run.micro_batch_size} '
+              'at a time' + (f' on each of {run.world} ranks' if run.world > 1 else ''))
     steps_per_epoch, left_out = divmod(plan.n_windows, s.batch_size)
-    run.print(f'{plan.n_steps:,} steps of {plan.step_tokens:,} tokens = {plan.n_steps * plan.step_tokens:,} '
-              f'({plan.n_steps / steps_per_epoch:.2f} epochs); of {plan.n_windows:,} windows an epoch leaves out '
-              f'{left_out} ({left_out * s.block_size:,} tokens)')
+    run.print(f'{plan.n_steps:,} steps of {plan.step_tokens:,} tokens = '
+              f'{plan.n_steps * plan.step_tokens:,} ({plan.n_steps / steps_per_epoch:.2f} epochs); '
+              f'of {plan.n_windows:,} windows an epoch leaves out {left_out} '
+              f'({left_out * s.block_size:,} tokens)')
     if plan.n_steps < 1000:
-        run.print(f'note: only {plan.n_steps} steps; the original recipe has 6,103: try a smaller batch, or more '
-                  'epochs')
+        run.print(f'note: only {plan.n_steps} steps; the original recipe has 6,103: '
+                  'try a smaller batch, or more epochs')
 
     if done == plan.n_steps:
         run.print(f'all {plan.n_steps} steps are done')
     elif done:
         run.print(f'resumed after step {done}')
     if plan.anneal_start < plan.n_steps:
-        run.print(f'after step {plan.anneal_start:,} only the {plan.n_windows - plan.first_untransposed:,} windows '
-                  'without transposed copies')
+        n_untransposed = plan.n_windows - plan.first_untransposed
+        run.print(f'after step {plan.anneal_start:,} only the {n_untransposed:,} windows without '
+                  'transposed copies')
     if plan.average_start < plan.n_steps:
         run.print(f'the final model is the mean of the weights after each of the last '
                   f'{plan.n_steps - plan.average_start:,} steps')
 
 
 def format_val(val):
-    """A result of `evaluate` (nats) in one line: 2.629 nats/note (3.807/token ± 0.030, perplexity 45.0) | ..."""
+    """A result of `evaluate` as text: 2.629 nats/note (3.807/token ± 0.030, perplexity 45.0)..."""
     text = (f"{val['per_note']:.3f} nats/note ({val['loss']:.3f}/token ± {val['se']:.3f}, "
             f"perplexity {val['perplexity']:.1f})")
     if 'recalled' in val:                       # older runs have none
@@ -48,8 +51,28 @@ def format_val(val):
     return text
 
 
+def without_improvement(history):
+    """How many of the last evaluations were no better than the best one before them."""
+    losses = [row['val']['loss'] for row in history if 'val' in row]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+def print_result(s, run, log, tokens, val):
+    """The last lines of a run: its files, their losses, the time of training."""
+    run.print(f'{s.out_dir}/ckpt.pt: {tokens:,} tokens, val {format_val(val)}')
+    rows = [row for row in log.history if 'val' in row]
+    best = min(rows, key=lambda row: row['val']['loss'])
+    if best is not rows[-1]:
+        run.print(f"{s.out_dir}/best.pt: step {best['step']}, val {format_val(best['val'])}")
+    if rows[0]['step'] == 0:        # of --init_from
+        before, after = rows[0]['val']['per_note'], rows[-1]['val']['per_note']
+        run.print(f"nats/note: {before:.3f} before, {best['val']['per_note']:.3f} best, "
+                  f'{after:.3f} after')
+    run.print(f'{clock(log.time_s)} of training')
+
+
 class Log:
-    """The run's history: rows of plain values, of a step or of an evaluation; each is also a line of log.jsonl.
+    """The run's history: a row of plain values for a step or an evaluation, also in log.jsonl.
 
     time_s counts the time of training steps only, over all sessions of a run.
     """
@@ -66,7 +89,7 @@ class Log:
         self.file = self.open_file()
 
     def open_file(self):
-        """log.jsonl with the rows so far, ready for the next ones. Of a resumed run it may hold more than these."""
+        """log.jsonl with the rows so far, ready for more. It may have held later ones."""
         if self.run.rank:
             return open(os.devnull, 'w')
         try:
@@ -81,11 +104,11 @@ class Log:
         try:
             print(json.dumps(row), file=self.file, flush=True)
         except OSError as e:
-            fail(f'cannot write {self.path} ({e.strerror}); make room and go on from the last checkpoint '
-                 'with --resume')
+            fail(f'cannot write {self.path} ({e.strerror}); make room and continue from the last '
+                 'checkpoint with --resume')
 
     def step(self, done, loss, norm, skipped, lr, keep):
-        """A line on the console and, if keep, a row. The loss is the mean over the step's micro-batches and ranks."""
+        """A line on the console and, if keep, a row. `loss`: of this rank; the mean is logged."""
         run, plan = self.run, self.plan
         loss = float(run.sum(loss.cpu().double())) / run.world
         if not math.isfinite(loss):
@@ -99,9 +122,9 @@ class Log:
         self.last = done
         self.tokens_per_s = steps * plan.step_tokens / spent_s
         mfu, memory_gb = run.mfu(self.tokens_per_s * self.flops_per_token), run.peak_memory_gb()
-        row = {'step': done, 'tokens': done * plan.step_tokens, 'loss': loss, 'lr': lr, 'grad_norm': float(norm),
-               'skipped': skipped, 'time_s': self.time_s, 'tokens_per_s': self.tokens_per_s, 'mfu': mfu,
-               'memory_gb': memory_gb}
+        row = {'step': done, 'tokens': done * plan.step_tokens, 'loss': loss, 'lr': lr,
+               'grad_norm': float(norm), 'skipped': skipped, 'time_s': self.time_s,
+               'tokens_per_s': self.tokens_per_s, 'mfu': mfu, 'memory_gb': memory_gb}
         if keep:
             self.write(row)
 
@@ -121,6 +144,7 @@ class Log:
         return any('val' in row for row in self.history if row['step'] == done)
 
     def val(self, done, val):
-        self.write({'step': done, 'tokens': done * self.plan.step_tokens, 'time_s': self.time_s, 'val': val})
+        self.write({'step': done, 'tokens': done * self.plan.step_tokens, 'time_s': self.time_s,
+                    'val': val})
         self.run.print(f'step {done}/{self.plan.n_steps} | val {format_val(val)}')
         self.clock = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a run will do, step by step: how many steps its budget allows, and where its phases begin."""
+"""The plan of a run: how many steps its budget allows, and where its phases begin."""
 from dataclasses import dataclass
 
 from configurator import fail
@@ -13,8 +13,8 @@ class Plan:
     step_tokens: int
     n_steps: int
     first_untransposed: int     # window; 0: the run does not end on untransposed tunes
-    anneal_start: int           # from this step on only windows of untransposed tunes; n_steps: never
-    average_start: int          # the final model is the mean of those after this step; n_steps: no mean
+    anneal_start: int           # from this step on only untransposed tunes; n_steps: never
+    average_start: int          # the final model is the mean of those after it; n_steps: no mean
     decay_start: int            # schedule='wsd': from this step on the learning rate falls
 
     @property
@@ -24,12 +24,12 @@ class Plan:
 
 
 def plan_run(s, meta, n_tokens):
-    """The Plan of settings `s` for `n_tokens` of training data; exits (2) where they allow no step."""
+    """The Plan of settings `s` for `n_tokens` of training data; exits (2) if it has no step."""
     windows, step_tokens = n_windows(n_tokens, s.block_size), s.batch_size * s.block_size
     n_steps = min(s.max_tokens // step_tokens, s.epochs * (windows // s.batch_size))
     if n_steps < 1:
-        fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is {s.max_tokens:,}, '
-             f'{s.data_dir}/train.bin holds {n_tokens:,}')
+        fail(f'nothing to train on: a step takes {step_tokens:,} tokens, max_tokens is '
+             f'{s.max_tokens:,}, {s.data_dir}/train.bin holds {n_tokens:,}')
     if s.warmup_steps and s.warmup_steps >= n_steps:
         fail(f'warmup_steps is {s.warmup_steps}, but the run has {n_steps} steps')
 

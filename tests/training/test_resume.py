@@ -1,5 +1,6 @@
 """train.py stopped, killed or out of disk, and resumed: bit for bit the run that was never stopped."""
 import errno
+import itertools
 import json
 import os
 import random
@@ -110,6 +111,15 @@ def test_before_an_evaluation_a_run_is_saved_only_if_a_kill_would_lose_too_much(
     assert [step for step in written if step in (4, 8, 10)] == steps
 
 
+def test_snapshots_do_not_put_off_the_next_checkpoint(monkeypatch, data, tmp_path):
+    seconds, written, write = itertools.count(step=40), [], train.write_checkpoint
+    with monkeypatch.context() as m:
+        m.setattr(train.time, 'perf_counter', lambda: float(next(seconds)))     # 40 s between two looks at the clock
+        m.setattr(train, 'write_checkpoint', lambda checkpoint, *paths: written.extend(paths) or write(checkpoint, *paths))
+        run(m, data, tmp_path, '--save_minutes=2', '--eval_interval=100', f'--snapshots={",".join(str(64 * i) for i in range(1, 11))}')
+    assert written.count(str(tmp_path / 'ckpt.pt')) > 3 and written.count(str(tmp_path / 'trunk-64.pt')) == 1
+
+
 def test_resuming_a_finished_run_changes_nothing(monkeypatch, data, tmp_path):
     assert_same_run(run(monkeypatch, data, tmp_path), run(monkeypatch, data, tmp_path, '--resume'))
 
@@ -196,7 +206,7 @@ def test_a_new_run_moves_the_previous_one_to_a_folder_of_its_own_whole(monkeypat
     assert second['step'] == 8 and 'former-1' in capsys.readouterr().out
     assert_same_run(load(tmp_path / 'former-1'), first)
     assert (tmp_path / 'former-1' / 'log.jsonl').read_text() == log
-    assert sorted(os.listdir(tmp_path / 'former-1')) == ['best.pt', 'ckpt.pt', 'log.jsonl']
+    assert sorted(os.listdir(tmp_path / 'former-1')) == ['best.pt', 'ckpt.pt', 'decay_start.pt', 'log.jsonl']
     third = run(monkeypatch, data, tmp_path, '--seed=2')
     assert_same_run(load(tmp_path / 'former-2'), second)
     assert 'trunk-320.pt' in os.listdir(tmp_path / 'former-2') and 'former-2' in capsys.readouterr().out
