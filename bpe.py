@@ -1,16 +1,18 @@
-"""Tokenizer: text <-> ids. Byte-pair encoding trained by rustbpe and run by tiktoken, or one id per character.
+"""Tokenizer: text <-> ids. Byte-pair encoding (rustbpe, tiktoken), or one id per character.
 
     tokenizer = train(texts, vocab_size=1000)              # texts: an iterable of tunes
-    ids = tokenizer.encode('[V:1]G2A/2B/2c[EGB]4|\\n')      # [412, 77, 903]; tokenizer.decode(ids) gives the text back
-    python bpe.py data/bundled                             # what the vocabulary of a data folder learned
+    ids = tokenizer.encode('[V:1]G2A/2B/2c[EGB]4|\\n')      # [412, 77, 903]
+    text = tokenizer.decode(ids)                           # the same text again
+    python bpe.py data/bundled                             # the vocabulary of a data folder
 
-A token never crosses a barline, the end of a line, or a space in front of a beat: the text is cut there, and merges
-happen inside of the pieces. So a token is music that lies in one bar of one voice, or in one beat of it where beats are
-marked, and a prompt can be cut at any barline.
+A token never crosses a barline, the end of a line, or a space in front of a beat: the text is cut
+there, and merges happen inside of the pieces. So a token is music that lies in one bar of one
+voice, or in one beat of it where beats are marked, and a prompt can be cut at any barline.
 
-`vocab_size` counts every id: the characters that occur in the training text, the merges, and last `<|tune|>`, which
-opens a tune and never comes out of `encode`. Any other text goes in and out unharmed too: a character without an id of
-its own, and the backslash, is written as `\\xx` for each of its UTF-8 bytes before encoding, and read back afterwards.
+`vocab_size` counts every id: the characters that occur in the training text, the merges, and last
+`<|tune|>`, which opens a tune and never comes out of `encode`. Any other text goes in and out
+unharmed too: a character without an id of its own, and the backslash, is written as `\\xx` for each
+of its UTF-8 bytes before encoding, and read back afterwards.
 """
 import hashlib
 import json
@@ -24,8 +26,9 @@ import tiktoken
 
 from configurator import fail
 
-# A mark of repeats; a line of the header; or a stretch of a cell without a space, with the space in front of it, and at
-# the end of the cell with its barline, the mark of a phrase and the end of the line.
+# A mark of repeats; a line of the header; or a stretch of a cell without a space, with the space in
+# front of it, and at the end of the cell with its barline, the mark of a phrase and the end of the
+# line.
 SPLIT = r'\|:\n|:\|\n|[A-Z]:[^|\n]*\n| ?[^ |\n]*\|\$?\n?| ?[^ |\n]*\n| ?[^ |\n]+| '
 CHARACTER = r'[\s\S]'
 TUNE = '<|tune|>'
@@ -33,17 +36,19 @@ ESCAPES = '\\0123456789abcdef'
 
 
 class Tokenizer:
-    """`tokens`: the text of each id in the order of the merges, without <|tune|>, whose id is len(tokens)."""
+    """`tokens`: the text of each id in the order of the merges; then comes the id of <|tune|>."""
 
     def __init__(self, kind, tokens, split=None):
         self.kind, self.tokens = kind, tokens                           # kind: 'bpe' or 'char'
-        self.split = split or (SPLIT if kind == 'bpe' else CHARACTER)   # where it was trained, it may have been another
+        # `split`: that of its training, which may have been another one than today's
+        self.split = split or (SPLIT if kind == 'bpe' else CHARACTER)
         self.tune, self.vocab_size = len(tokens), len(tokens) + 1
         self.hash = hashlib.sha256(self.to_json().encode()).hexdigest()
         self._encoding = tiktoken.Encoding(
             'music', pat_str=self.split, special_tokens={TUNE: self.tune},
             mergeable_ranks={token.encode(): i for i, token in enumerate(tokens)})
-        alphabet = ''.join(re.escape(token) for token in tokens if len(token) == 1 and token != '\\')
+        characters = [token for token in tokens if len(token) == 1 and token != '\\']
+        alphabet = ''.join(map(re.escape, characters))
         self._strange = re.compile(f'[^{alphabet}]')
 
     def encode(self, text):
@@ -52,10 +57,11 @@ class Tokenizer:
 
     def encode_batch(self, texts, threads):
         """Lists of ids, one for each text, on several threads."""
-        return self._encoding.encode_ordinary_batch([self._escape(text) for text in texts], num_threads=threads)
+        escaped = [self._escape(text) for text in texts]
+        return self._encoding.encode_ordinary_batch(escaped, num_threads=threads)
 
     def decode(self, ids):
-        """Text of any ids; <|tune|> is no text, and what no text encodes to comes out readable, never as an error."""
+        """Text of any ids, without <|tune|>; also of ids that no text encodes to."""
         text = ''.join(self.tokens[i] for i in ids if i != self.tune)
         return re.sub(r'(?:\\[0-9a-f]{2})+', unescape, text) if '\\' in text else text
 
@@ -65,7 +71,7 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text):
-        """Tokenizer of `to_json`'s text, with the split of its time; ValueError or KeyError if it is not one."""
+        """Tokenizer of `to_json`'s text, with its own split. Raises ValueError, KeyError."""
         data = json.loads(text)
         tokenizer = cls(data['kind'], data['tokens'], data['split'])
         if json.loads(tokenizer.to_json()) != data:
@@ -89,12 +95,12 @@ def unescape(match):
     data = bytes.fromhex(match[0].replace('\\', ''))
     try:
         return data.decode('utf-8', 'surrogatepass')
-    except UnicodeDecodeError:                                          # only ids that no text encodes to
+    except UnicodeDecodeError:          # only of ids that no text encodes to
         return match[0]
 
 
 def train(texts, vocab_size, kind='bpe'):
-    """Tokenizer of exactly `vocab_size` ids for 'bpe'; for 'char' as many as the texts have characters, and some.
+    """Tokenizer of exactly `vocab_size` ids for 'bpe'; for 'char' as the characters demand.
 
     ValueError, which names the largest possible size, if the texts hold too few pairs to merge.
     """
@@ -110,10 +116,12 @@ def train(texts, vocab_size, kind='bpe'):
             pass
         return Tokenizer(kind, sorted(c for c in seen if c.isascii()))
     trainer = rustbpe.Tokenizer()
-    # rustbpe starts from all 256 bytes. Most never occur in music and get no id here, which leaves room for merges.
+    # rustbpe starts from all 256 bytes. Most never occur in music and get no id here, which leaves
+    # room for merges.
     trainer.train_from_iterator(noticing(texts), vocab_size - 1 + 256, pattern=SPLIT)
     alphabet = sorted(c for c in seen if c.isascii())
-    merged = [bytes(token) for token, rank in sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])][256:]
+    by_rank = sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])
+    merged = [bytes(token) for token, rank in by_rank][256:]
     tokens = alphabet + [token.decode() for token in merged if token.isascii()]
     if vocab_size <= len(alphabet) or len(tokens) < vocab_size - 1:
         raise ValueError(f'vocab_size {vocab_size} does not fit this text, '
@@ -122,14 +130,16 @@ def train(texts, vocab_size, kind='bpe'):
 
 
 def report(folder):
-    """The longest and the most used tokens of a data folder, counted on its training tokens, as text for people."""
+    """Text: the longest and the most used tokens of a data folder, counted in its train.bin."""
     tokenizer = Tokenizer.load(os.path.join(folder, 'tokenizer.json'))
     ids = np.memmap(os.path.join(folder, 'train.bin'), np.uint16, 'r')
     counts = np.bincount(ids, minlength=tokenizer.vocab_size).tolist()
     table = sorted(zip(counts, tokenizer.tokens), reverse=True)
-    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}), counted in the {len(ids):,} tokens of train']
-    for title, rows in (('longest', sorted(table, key=lambda row: -len(row[1]))),
-                        ('most used, of two characters or more', [row for row in table if len(row[1]) > 1])):
+    longest = sorted(table, key=lambda row: -len(row[1]))
+    of_two = [row for row in table if len(row[1]) > 1]
+    lines = [f'{tokenizer.vocab_size} ids ({tokenizer.kind}), counted in the {len(ids):,} tokens '
+             'of train']
+    for title, rows in (('longest', longest), ('most used, of two characters or more', of_two)):
         lines += ['', f'{title}:'] + [f'  {count:>9,}  {token!r}' for count, token in rows[:15]]
     return '\n'.join(lines)
 

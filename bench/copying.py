@@ -60,7 +60,7 @@ def main():
         meta = load_meta(data_dir)
         if meta['tokenizer'] != checkpoint['meta']['tokenizer']:
             fail(f'{path} was trained with another tokenizer than {data_dir} has')
-        ids, length = load_split(data_dir, 'val', meta['vocab_size']), model.config.block_size + 1
+        ids, length = load_split(data_dir, 'val', meta), model.config.block_size + 1
         n = len(ids) - length
         if s.windows < 1 or n < 1:
             fail(f'{data_dir}/val.bin holds no window of {length} tokens' if n < 1 else '--windows must be at least 1')

@@ -1,1 +1,1 @@
-"""What every script needs to behave well: files that are whole or not there, the progress line, reading checkpoints."""
+"""What every script needs: files that are whole or not there, a progress line, checkpoints read."""

@@ -1,10 +1,10 @@
-"""One line of progress with rate and time left: rewritten in place on a terminal, else printed every ten seconds."""
+"""One line of progress: rewritten in place on a terminal, else printed every ten seconds."""
 import sys
 import time
 
 
 class Progress:
-    """`with Progress('convert', 'files') as progress: progress.show(done, fraction)`; the last line stays."""
+    """with Progress('convert', 'files') as progress: progress.show(done, fraction)"""
 
     def __init__(self, label, unit, scale=1):
         """`scale`: how many of what `show` counts are one `unit` (2**20 for bytes in MB)."""
@@ -14,7 +14,7 @@ class Progress:
         self.line, self.last = '', None
 
     def show(self, done, fraction=None, note=''):
-        """`done` so far; `fraction` of everything in 0..1 where it is known, for the time left; `note`: more to say."""
+        """`done` so far; `fraction` of everything, 0..1, for the time left; `note`: more to say."""
         self.last = done, note
         now = time.monotonic()
         if now - self.printed < (0.2 if self.on_terminal else 10):
@@ -27,7 +27,8 @@ class Progress:
         done, note = self.last
         rate = done / self.scale / max(now - self.start, 1e-3)
         rate = f'{rate:,.0f}' if rate >= 100 else f'{rate:.1f}'
-        return f'{self.label}: {done / self.scale:,.0f} {self.unit}, {rate} a second' + (f', {note}' if note else '')
+        text = f'{self.label}: {done / self.scale:,.0f} {self.unit}, {rate} a second'
+        return f'{text}, {note}' if note else text
 
     def write(self, line, end=''):
         if self.on_terminal:

@@ -1,12 +1,17 @@
 """model.py and lstm.py: sizes, causality, the chunked loss, the caches."""
+import copy
 import itertools
 import os
 import runpy
+import shutil
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.decomposition import select_decomp_table
 
 import model as model_module
 from conftest import ROOT
@@ -77,7 +82,8 @@ def test_a_later_token_changes_no_earlier_logit(arch, attention):
 def test_half_of_a_key_is_that_of_the_token_before():
     model = small('gpt', n_layer=1, n_head=1, vocab_size=16, key_offset=True)
     seen, attention = {}, model.blocks[0].attn
-    attention.tune = lambda *args, tune=attention.tune: seen.setdefault('qk', tune(*args))
+    inner = attention.shift_norm_rotate
+    attention.shift_norm_rotate = lambda *args: seen.setdefault('qk', inner(*args))
     model(torch.arange(16)[None])
     q, k = seen['qk']
     raw = attention.qkv(model.blocks[0].ln_1(model.wte(torch.arange(16)[None]) + model.wpe.weight)).chunk(3, 2)[1]
@@ -88,7 +94,7 @@ def test_half_of_a_key_is_that_of_the_token_before():
 def test_rotary_attention_knows_only_the_distance():
     q, k = torch.randn(2, 1, 16, 1, 8)
     attention = small('gpt', n_head=1, n_embd=8, positions='rotary').blocks[0].attn
-    scores = [torch.einsum('td,sd->ts', *(x[0, :, 0] for x in attention.tune(q[:, :4], k[:, :4], None, slice(a, a + 4))))
+    scores = [torch.einsum('td,sd->ts', *(x[0, :, 0] for x in attention.shift_norm_rotate(q[:, :4], k[:, :4], None, slice(a, a + 4))))
               for a in (0, 12)]
     torch.testing.assert_close(*scores, atol=1e-5, rtol=1e-5)
 
@@ -118,6 +124,30 @@ def test_convolution_is_a_sum_of_padded_copies(T):
     plain = x + sum(weight[k] * F.pad(x, (0, 0, k, 0))[:, :T] for k in range(4))
     torch.testing.assert_close(model_module.CausalConvolution.apply(x, weight), plain)
     assert torch.autograd.gradcheck(model_module.CausalConvolution.apply, (x, weight))
+
+
+def test_no_sum_goes_straight_into_a_part_of_a_buffer():
+    """Compiled for a GPU, torch 2.10 to 2.13 loses sums over rows that are stacked (pytorch issue 193061)."""
+    graphs = []
+
+    def keep(module, inputs):
+        graphs.append(module.graph)
+        return make_boxed_func(module.forward)
+
+    model = small('gpt', n_layer=1, positions='rotary', key_offset=True, qk_norm=True, conv_taps=4)
+    idx = torch.randint(0, 50, (3, 16))
+    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep, decompositions=select_decomp_table())
+    torch.compile(model, backend=backend)(idx, idx)[1].backward()
+    torch._dynamo.reset()
+
+    def name(node):
+        return node.target.__name__.split('.')[0] if node.op == 'call_function' else ''
+    stacked = [part for graph in graphs for node in graph.nodes if name(node) == 'cat' for part in node.args[0]]
+    for i, part in enumerate(stacked):
+        while name(part) in ('view', '_unsafe_view', 'unsqueeze', 'squeeze', 'permute', 'expand', 'slice', 'select'):
+            part = part.args[0]                                     # the same memory, seen in another shape
+        stacked[i] = name(part)
+    assert len(graphs) == 2 and len(stacked) > 10 and 'sum' not in stacked
 
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
@@ -179,6 +209,33 @@ def test_fp16_gradients_of_the_head_do_not_underflow():
         ChunkedCrossEntropy.apply(x.to(dtype), leaf, b, targets).div(1e6).backward()        # 1e-6 * 1/5000 is no fp16 number
         return leaf.grad
     torch.testing.assert_close(gradient(torch.float16), gradient(torch.float32), rtol=2e-2, atol=2e-9)
+
+
+def gradients(model, idx, targets, dtype, compiled):
+    """(loss, gradient of each parameter) of a model, of which a copy is compiled."""
+    model = copy.deepcopy(model)
+    with torch.autocast(idx.device.type, dtype, enabled=dtype != torch.float32):
+        loss = (torch.compile(model) if compiled else model)(idx, targets)[1]
+    loss.backward()
+    torch._dynamo.reset()
+    return loss.item(), {name: p.grad.double() for name, p in model.named_parameters()}
+
+
+@pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
+def test_compiled_loss_and_gradients_are_the_eager_ones(monkeypatch):
+    """Heads of 48 channels, as in gpt_small, and a loss in three chunks. At the size of a GPU's runs: test_cuda.py."""
+    monkeypatch.setitem(model_module.CHUNK_LOGITS, 'cpu', 22 * 50)
+    monkeypatch.setattr(torch._inductor.config.cpp, 'vec_isa_ok', True)
+    model = spread(small('gpt', n_layer=1, n_head=2, n_embd=96, positions='rotary', key_offset=True, qk_norm=True, conv_taps=4))
+    idx, targets = torch.randint(0, 50, (2, 4, 16))
+    with monkeypatch.context() as m:
+        m.setattr(torch.compiler, 'is_compiling', lambda: True)
+        assert len(model_module.chunks(torch.zeros(64, 96), 50)) == 3
+    loss, eager = gradients(model, idx, targets, torch.float32, False)
+    compiled_loss, compiled = gradients(model, idx, targets, torch.float32, True)
+    assert compiled_loss == pytest.approx(loss, rel=1e-5)
+    for name, grad in eager.items():
+        assert (compiled[name] - grad).norm() < 1e-4 * grad.norm(), name
 
 
 @pytest.mark.parametrize('arch,attention', KINDS)

@@ -1,1 +1,1 @@
-"""What the training loop stands on: batches, optimisers, checkpoints, the machine, the log. Behind train.py."""
+"""Behind train.py: data, batches, optimiser, evaluation, checkpoints, the machine, the log."""

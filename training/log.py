@@ -1,84 +1,150 @@
-"""What a run says: its first lines, a line at a step or an evaluation, and the same as rows of log.jsonl."""
+"""What a run prints: a summary, a line for a step or an evaluation; and the rows of log.jsonl."""
 import json
 import math
 import os
 import time
 
 from configurator import fail
+from plumbing.files import atomic_write
+from plumbing.progress import clock
 
 DIVERGED = 3        # exit status of a run whose loss is no longer a finite number
 
 
-def introduce(s, meta, run, model, n_windows, n_steps, start):
-    """The model, the machine and the budget, before the first step."""
-    p, step_tokens = model.num_params(), s.batch_size * s.block_size
-    per_epoch, left_out = divmod(n_windows, s.batch_size)
-    run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), vocabulary "
-              f"{meta['vocab_size']:,}; {run.device} {run.dtype}{' compiled' if run.compile else ''}; a step is "
-              f"{run.world} x {run.n_micro} x {run.micro_batch_size} (ranks, micro-batches) windows of {s.block_size}")
-    run.print(f'{n_steps:,} steps of {step_tokens:,} tokens = {n_steps * step_tokens:,} ({n_steps / per_epoch:.2f} '
-              f'epochs); of {n_windows:,} windows an epoch leaves out {left_out} ({left_out * s.block_size:,} tokens)')
-    if n_steps < 1000:
-        run.print(f'note: only {n_steps} steps; the original recipe has 6,103: try a smaller batch, or more epochs')
-    if start:
-        run.print(f'resumed after step {start}' if start < n_steps else f'all {n_steps} steps are done')
+def print_run_summary(s, meta, run, model, plan, done):
+    """The model, the machine, the budget and the phases of the run, before the first step."""
+    p = model.num_params()
+    run.print(f"{s.arch}: {p['total']:,} parameters ({p['non_embedding']:,} non-embedding), "
+              f"vocabulary {meta['vocab_size']:,} | {run.device} {run.dtype}"
+              + (' compiled' if run.compile else ''))
+    run.print(f'a step: {s.batch_size} windows of {s.block_size} tokens, {run.micro_batch_size} '
+              'at a time' + (f' on each of {run.world} ranks' if run.world > 1 else ''))
+    steps_per_epoch, left_out = divmod(plan.n_windows, s.batch_size)
+    run.print(f'{plan.n_steps:,} steps of {plan.step_tokens:,} tokens = '
+              f'{plan.n_steps * plan.step_tokens:,} ({plan.n_steps / steps_per_epoch:.2f} epochs); '
+              f'of {plan.n_windows:,} windows an epoch leaves out {left_out} '
+              f'({left_out * s.block_size:,} tokens)')
+    if plan.n_steps < 1000:
+        run.print(f'note: only {plan.n_steps} steps; the original recipe has 6,103: '
+                  'try a smaller batch, or more epochs')
+
+    if done == plan.n_steps:
+        run.print(f'all {plan.n_steps} steps are done')
+    elif done:
+        run.print(f'resumed after step {done}')
+    if plan.anneal_start < plan.n_steps:
+        n_untransposed = plan.n_windows - plan.first_untransposed
+        run.print(f'after step {plan.anneal_start:,} only the {n_untransposed:,} windows without '
+                  'transposed copies')
+    if plan.average_start < plan.n_steps:
+        run.print(f'the final model is the mean of the weights after each of the last '
+                  f'{plan.n_steps - plan.average_start:,} steps')
 
 
-def in_words(val):
-    """A result of `evaluate` (nats), for a line on the console."""
-    recalled, rest = (val.get(part, {'share': 0, 'loss': 0}) for part in ('recalled', 'rest'))     # older runs: none
-    return (f"loss {val['loss']:.4f} ± {val['se']:.4f} per token, {val['per_note']:.4f} per note, "
-            f"{val['per_char']:.4f} per character, perplexity {val['perplexity']:.2f}; {recalled['share']:.0%} of the "
-            f"tokens stood in the window before: {recalled['loss']:.3f}, the rest {rest['loss']:.3f}")
+def format_val(val):
+    """A result of `evaluate` as text: 2.629 nats/note (3.807/token ± 0.030, perplexity 45.0)..."""
+    text = (f"{val['per_note']:.3f} nats/note ({val['loss']:.3f}/token ± {val['se']:.3f}, "
+            f"perplexity {val['perplexity']:.1f})")
+    if 'recalled' in val:                       # older runs have none
+        text += (f" | recalled {val['recalled']['loss']:.2f} ({val['recalled']['share']:.0%}), "
+                 f"new {val['rest']['loss']:.2f}")
+    return text
+
+
+def without_improvement(history):
+    """How many of the last evaluations were no better than the best one before them."""
+    losses = [row['val']['loss'] for row in history if 'val' in row]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+def print_result(s, run, log, tokens, val):
+    """The last lines of a run: its files, their losses, the time of training."""
+    run.print(f'{s.out_dir}/ckpt.pt: {tokens:,} tokens, val {format_val(val)}')
+    rows = [row for row in log.history if 'val' in row]
+    best = min(rows, key=lambda row: row['val']['loss'])
+    if best is not rows[-1]:
+        run.print(f"{s.out_dir}/best.pt: step {best['step']}, val {format_val(best['val'])}")
+    if rows[0]['step'] == 0:        # of --init_from
+        before, after = rows[0]['val']['per_note'], rows[-1]['val']['per_note']
+        run.print(f"nats/note: {before:.3f} before, {best['val']['per_note']:.3f} best, "
+                  f'{after:.3f} after')
+    run.print(f'{clock(log.time_s)} of training')
 
 
 class Log:
-    """The run's history: rows of plain values, one of a step or one of an evaluation; each also a line of log.jsonl.
+    """The run's history: a row of plain values for a step or an evaluation, also in log.jsonl.
 
-    time_s counts training steps only, over all sessions of a run.
+    time_s counts the time of training steps only, over all sessions of a run.
     """
 
-    def __init__(self, s, meta, run, model, n_steps, history):
-        self.run, self.history, self.n_steps, self.step_tokens = run, history, n_steps, s.batch_size * s.block_size
+    def __init__(self, s, meta, run, model, plan, history):
+        self.run, self.history, self.plan = run, history, plan
         self.flops_per_token = model.flops_per_token()
         self.tokens_per_note = meta['splits']['train']['tokens'] / meta['splits']['train']['notes']
         self.time_s = history[-1]['time_s'] if history else 0.0
         self.last = None                # the step of the last line; None: there is no line yet
+        self.tokens_per_s = None        # between the last two lines
         self.clock = time.perf_counter()
-        self.file = open(os.path.join(s.out_dir, 'log.jsonl') if run.rank == 0 else os.devnull, 'w')
-        for row in history:
-            print(json.dumps(row), file=self.file, flush=True)
+        self.path = os.path.join(s.out_dir, 'log.jsonl')
+        self.file = self.open_file()
+
+    def open_file(self):
+        """log.jsonl with the rows so far, ready for more. It may have held later ones."""
+        if self.run.rank:
+            return open(os.devnull, 'w')
+        try:
+            with atomic_write(self.path, 'w', encoding='utf-8') as f:
+                f.writelines(json.dumps(row) + '\n' for row in self.history)
+            return open(self.path, 'a', encoding='utf-8')
+        except OSError as e:
+            fail(f'cannot write {self.path} ({e.strerror}): nothing is trained')
 
     def write(self, row):
         self.history.append(row)
-        print(json.dumps(row), file=self.file, flush=True)
+        try:
+            print(json.dumps(row), file=self.file, flush=True)
+        except OSError as e:
+            fail(f'cannot write {self.path} ({e.strerror}); make room and continue from the last '
+                 'checkpoint with --resume')
 
     def step(self, done, loss, norm, skipped, lr, keep):
-        """A line on the console and, if keep, a row. The loss is the mean over the step's micro-batches and ranks."""
-        run = self.run
-        loss = float(run.sum(loss.double())) / run.world
+        """A line on the console and, if keep, a row. `loss`: of this rank; the mean is logged."""
+        run, plan = self.run, self.plan
+        loss = float(run.sum(loss.cpu().double())) / run.world
         if not math.isfinite(loss):
             fail(f'the loss is {loss} at step {done}: lower the learning rate', status=DIVERGED)
+
+        # Speed since the last line
         now = time.perf_counter()
-        spent, self.clock = now - self.clock, now
-        self.time_s += spent
-        steps, self.last = done - (self.last or done - 1), done
-        speed = steps * self.step_tokens / spent
-        mfu, memory_gb = run.mfu(speed * self.flops_per_token), run.peak_memory_gb()
-        row = {'step': done, 'tokens': done * self.step_tokens, 'loss': loss, 'lr': lr, 'grad_norm': float(norm),
-               'skipped': skipped, 'time_s': self.time_s, 'tokens_per_s': speed, 'mfu': mfu, 'memory_gb': memory_gb}
+        spent_s, self.clock = now - self.clock, now
+        self.time_s += spent_s
+        steps = 1 if self.last is None else done - self.last
+        self.last = done
+        self.tokens_per_s = steps * plan.step_tokens / spent_s
+        mfu, memory_gb = run.mfu(self.tokens_per_s * self.flops_per_token), run.peak_memory_gb()
+        row = {'step': done, 'tokens': done * plan.step_tokens, 'loss': loss, 'lr': lr,
+               'grad_norm': float(norm), 'skipped': skipped, 'time_s': self.time_s,
+               'tokens_per_s': self.tokens_per_s, 'mfu': mfu, 'memory_gb': memory_gb}
         if keep:
             self.write(row)
-        minutes, seconds = divmod(int((self.n_steps - done) * spent / steps), 60)
-        run.print(f"step {done}/{self.n_steps}  loss {loss:.4f} ({loss * self.tokens_per_note:.3f} a note)  lr {lr:.2e}"
-                  f"  norm {row['grad_norm']:.2f}  {speed / 1e3:.1f}k tok/s  mfu {f'{mfu:.1%}' if mfu else 'n/a'}"
-                  f"  {f'{memory_gb:.2f} GB' if memory_gb else 'memory n/a'}  eta {minutes}:{seconds:02d}"
-                  + (f'  {skipped} overflows skipped' if skipped else ''))
+
+        cells = [f'step {done}/{plan.n_steps}',
+                 f'loss {loss:.4f}/token ({loss * self.tokens_per_note:.3f} nats/note)',
+                 f'lr {lr:.2e}',
+                 f'grad norm {float(norm):.2f}',
+                 f'{self.tokens_per_s / 1e3:.1f}k tokens/s',
+                 f'MFU {mfu:.1%}' if mfu else 'MFU n/a',
+                 f'{memory_gb:.2f} GB' if memory_gb else 'memory n/a',
+                 f'{clock((plan.n_steps - done) * spent_s / steps)} left']
+        if skipped:
+            cells.append(f'{skipped} steps skipped (fp16 overflow)')
+        run.print(' | '.join(cells))
 
     def evaluated(self, done):
         return any('val' in row for row in self.history if row['step'] == done)
 
     def val(self, done, val):
-        self.write({'step': done, 'tokens': done * self.step_tokens, 'time_s': self.time_s, 'val': val})
-        self.run.print(f'step {done}/{self.n_steps}  val {in_words(val)}')
+        self.write({'step': done, 'tokens': done * self.plan.step_tokens, 'time_s': self.time_s,
+                    'val': val})
+        self.run.print(f'step {done}/{self.plan.n_steps} | val {format_val(val)}')
         self.clock = time.perf_counter()

@@ -7,13 +7,13 @@ from plumbing.checkpoint import read_checkpoint, try_checkpoint
 
 @pytest.mark.parametrize('mmap', [True, False])
 def test_a_checkpoint_is_read_whole(tmp_path, mmap):
-    torch.save({'model': {'weight': torch.arange(5)}, 'step': 3}, tmp_path / 'ckpt.pt')
+    torch.save({'model': {'weight': torch.arange(5)}, 'config': {}, 'meta': {}, 'step': 3}, tmp_path / 'ckpt.pt')
     checkpoint = read_checkpoint(tmp_path / 'ckpt.pt', mmap=mmap)
     assert checkpoint['step'] == 3 and checkpoint['model']['weight'].tolist() == [0, 1, 2, 3, 4]
     assert try_checkpoint(tmp_path / 'ckpt.pt')['step'] == 3
 
 
-@pytest.mark.parametrize('content', [None, b'', b'no checkpoint', 'cut', 'folder'])
+@pytest.mark.parametrize('content', [None, b'', b'no checkpoint', 'cut', 'folder', 'list', 'weights alone'])
 def test_what_is_no_checkpoint_ends_in_one_line_or_in_none(tmp_path, capsys, content):
     path = tmp_path / 'ckpt.pt'
     if content == 'cut':
@@ -21,6 +21,10 @@ def test_what_is_no_checkpoint_ends_in_one_line_or_in_none(tmp_path, capsys, con
         path.write_bytes(path.read_bytes()[:2000])
     elif content == 'folder':
         path.mkdir()
+    elif content == 'list':
+        torch.save([torch.zeros(3)], path)
+    elif content == 'weights alone':
+        torch.save({'model': {'weight': torch.zeros(3)}}, path)
     elif content is not None:
         path.write_bytes(content)
     assert try_checkpoint(path) is None

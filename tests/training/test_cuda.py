@@ -1,4 +1,5 @@
 """On a GPU: what a CPU computes, resumption bit for bit, every number format. Skipped where torch sees none."""
+import itertools
 import os
 import random
 
@@ -10,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from test_train import MODERN, load, run
 
-from model import CHUNK_LOGITS, ChunkedCrossEntropy
+import train
+from model import CHUNK_LOGITS, ChunkedCrossEntropy, chunks
+from training.optim import update
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')     # cuBLAS reads it once, when CUDA begins
@@ -69,6 +72,58 @@ def test_loss_in_chunks_is_that_of_torch(dtype, tolerance, monkeypatch):
         results += [loss, *torch.autograd.grad(loss, (x, weight, bias))]
     for a, b in zip(ours, theirs):
         assert (a - b).norm() < tolerance * b.norm()
+
+
+SIZES = {       # two layers of what users train, with vocabulary 5,000 and context 256
+    'heads of 64': ('gpt', {'n_head': 12, 'n_embd': 768}), 'heads of 48, as gpt_small': ('gpt', {'n_head': 6, 'n_embd': 288}),
+    'modern': ('gpt', {'n_head': 12, 'n_embd': 768, 'positions': 'rotary', 'key_offset': True, 'qk_norm': True, 'conv_taps': 4}),
+    'modern, heads of 48': ('gpt', {'n_head': 6, 'n_embd': 288, 'positions': 'rotary', 'key_offset': True, 'qk_norm': True, 'conv_taps': 4}),
+    'lstm': ('lstm', {'hidden_size': 1536})}
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('size', SIZES)
+def test_compiled_gradients_are_as_near_to_full_precision_as_eager_ones(size, dtype):
+    """At batch 64 (96 for the narrow ones): 16,384 rows or more, where reductions over rows are fused (pytorch issue
+    193061) and the loss comes in several chunks."""
+    arch, shape = SIZES[size]
+    batch = 96 if shape.get('n_embd') == 288 else 64
+    model = test_model.small(arch, vocab_size=5000, block_size=256, **shape).cuda()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if 'conv' in name:                                      # they begin at 0
+                p.normal_(std=0.2)
+    idx, targets = torch.randint(0, 5000, (2, batch, 256), device='cuda')
+    assert len(chunks(torch.zeros(batch * 256, 1, device='cuda'), 5000)) > 1
+    loss, right = test_model.gradients(model, idx, targets, torch.float32, False)
+    far = {}
+    for compiled in (False, True):
+        low_loss, grads = test_model.gradients(model, idx, targets, dtype, compiled)
+        assert low_loss == pytest.approx(loss, rel=1e-2)
+        far[compiled] = {name: ((grad - right[name]).norm() / right[name].norm()).item() for name, grad in grads.items()}
+    for name in right:
+        assert far[True][name] < 3 * far[False][name] + 0.02, name
+
+
+@pytest.mark.parametrize('options', [(*PLAIN, *MODERN), LONG], ids=' '.join)
+def test_a_run_with_the_fast_kernels_goes_on_but_for_rounding(options, monkeypatch, data, tmp_path):
+    """Without --deterministic, as real runs are: attention's backward pass and the embedding's add in any order."""
+    options = (*options, '--device=cuda', '--dtype=bf16')
+    whole = run(monkeypatch, data, tmp_path / 'whole', *options)
+    with monkeypatch.context() as m, pytest.raises(InterruptedError):
+        steps = itertools.count(1)
+
+        def interrupted(*args):
+            if next(steps) == 6:
+                raise InterruptedError
+            return update(*args)
+        m.setattr(train, 'update', interrupted)
+        run(m, data, tmp_path / 'parts', *options, '--save_minutes=0')
+    assert load(tmp_path / 'parts')['step'] == 5
+    parts = run(monkeypatch, data, tmp_path / 'parts', *options, '--resume')
+    for a, b in zip(whole['history'], parts['history']):
+        assert a['step'] == b['step'] and ('loss' not in a or a['loss'] == pytest.approx(b['loss'], rel=1e-2))
+    assert parts['val']['loss'] == pytest.approx(whole['val']['loss'], rel=1e-2)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason='fewer than two GPUs')

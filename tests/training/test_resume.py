@@ -1,5 +1,6 @@
 """train.py stopped, killed or out of disk, and resumed: bit for bit the run that was never stopped."""
 import errno
+import itertools
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from test_train import MODERN, assert_same_run, load, run
 
 import train
 from training import checkpoint as checkpoint_module
+from training.log import Log
 from training.optim import update
 
 torch.set_num_threads(1)
@@ -22,8 +24,10 @@ data = test_train.data          # a fixture
 
 # ---- resumption
 
+# Not every CPU has kernels for an LSTM in bf16
+LSTM_DTYPE = 'bf16' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 'fp32'
 RESUMED = [('--arch=gpt',), ('--arch=gpt', '--dropout=0.2', '--micro_batch_size=2'),
-           ('--arch=lstm', '--dtype=bf16'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
+           ('--arch=lstm', f'--dtype={LSTM_DTYPE}'), ('--arch=lstm', '--dropout=0.2', '--micro_batch_size=1'),
            ('--arch=gpt', '--dtype=fp16', *MODERN), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
@@ -69,10 +73,51 @@ def test_a_run_killed_before_its_last_evaluation_catches_up_on_it(monkeypatch, d
         def killed(*args):
             raise InterruptedError
         m.setattr(train, 'evaluate', killed)
-        run(m, data, tmp_path / 'parts', '--eval_interval=10')
+        run(m, data, tmp_path / 'parts', '--eval_interval=10', '--save_minutes=0')
     assert load(tmp_path / 'parts')['step'] == 10
     parts = run(monkeypatch, data, tmp_path / 'parts', '--eval_interval=10', '--resume')
     assert parts['val'] == whole['val'] and torch.equal(parts['model']['head.bias'], whole['model']['head.bias'])
+
+
+def test_a_run_is_written_once_at_an_evaluation_and_its_best_checkpoint_is_that_very_file(monkeypatch, data, tmp_path):
+    written, write = [], train.write_checkpoint
+
+    def noted(checkpoint, *paths):
+        written.append((checkpoint['step'], [os.path.basename(path) for path in paths]))
+        write(checkpoint, *paths)
+    with monkeypatch.context() as m:
+        m.setattr(train, 'write_checkpoint', noted)
+        run(m, data, tmp_path, '--eval_interval=5')
+    assert written == [(5, ['best.pt', 'ckpt.pt']), (10, ['best.pt', 'ckpt.pt'])]
+    assert os.stat(tmp_path / 'ckpt.pt').st_ino == os.stat(tmp_path / 'best.pt').st_ino
+    best = load(tmp_path, 'best.pt')
+    run(monkeypatch, data, tmp_path, '--eval_interval=5', '--resume', '--log_interval=3')       # another ckpt.pt, the same best.pt
+    assert_same_run(best, load(tmp_path, 'best.pt'))
+
+
+def test_the_best_checkpoint_outlives_a_worse_one(monkeypatch, data, tmp_path):
+    losses = iter([3.0, 2.0, 2.5])
+    evaluate = train.evaluate
+    monkeypatch.setattr(train, 'evaluate', lambda *args: {**evaluate(*args), 'loss': next(losses)})
+    last = run(monkeypatch, data, tmp_path, '--eval_interval=4')
+    assert last['step'] == 10 and load(tmp_path, 'best.pt')['step'] == 8 and load(tmp_path, 'best.pt')['val']['loss'] == 2.0
+
+
+@pytest.mark.parametrize('minutes, steps', [(0, [4, 4, 8, 8, 10, 10]), (10, [4, 8, 10])])
+def test_before_an_evaluation_a_run_is_saved_only_if_a_kill_would_lose_too_much(minutes, steps, monkeypatch, data, tmp_path):
+    written, write = [], train.write_checkpoint
+    monkeypatch.setattr(train, 'write_checkpoint', lambda checkpoint, *paths: written.append(checkpoint['step']) or write(checkpoint, *paths))
+    run(monkeypatch, data, tmp_path, '--eval_interval=4', f'--save_minutes={minutes}')
+    assert [step for step in written if step in (4, 8, 10)] == steps
+
+
+def test_snapshots_do_not_put_off_the_next_checkpoint(monkeypatch, data, tmp_path):
+    seconds, written, write = itertools.count(step=40), [], train.write_checkpoint
+    with monkeypatch.context() as m:
+        m.setattr(train.time, 'perf_counter', lambda: float(next(seconds)))     # 40 s between two looks at the clock
+        m.setattr(train, 'write_checkpoint', lambda checkpoint, *paths: written.extend(paths) or write(checkpoint, *paths))
+        run(m, data, tmp_path, '--save_minutes=2', '--eval_interval=100', f'--snapshots={",".join(str(64 * i) for i in range(1, 11))}')
+    assert written.count(str(tmp_path / 'ckpt.pt')) > 3 and written.count(str(tmp_path / 'trunk-64.pt')) == 1
 
 
 def test_resuming_a_finished_run_changes_nothing(monkeypatch, data, tmp_path):
@@ -129,21 +174,44 @@ def test_a_full_disk_keeps_the_former_checkpoint(failing, monkeypatch, tmp_path,
     assert torch.load(path, weights_only=True) == {'step': 1} and os.listdir(tmp_path) == ['ckpt.pt']
 
 
+class FullDisk:
+    def write(self, text):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    fsync = write
+
+
+@pytest.mark.parametrize('when', ['before', 'at a row'])
+def test_a_log_that_cannot_be_written_is_one_line_and_the_former_run_is_whole(when, monkeypatch, data, tmp_path, capsys):
+    former = run(monkeypatch, data, tmp_path)
+    rows = (tmp_path / 'log.jsonl').read_text()
+    with monkeypatch.context() as m, pytest.raises(SystemExit) as e:
+        if when == 'before':
+            m.setattr(os, 'fsync', FullDisk().fsync)
+        else:
+            m.setattr(Log, 'open_file', lambda log: FullDisk())
+        run(m, data, tmp_path, '--seed=2')
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and err.count('\n') == 1 and 'log.jsonl (No space left on device)' in err
+    assert (tmp_path / 'former-1' / 'log.jsonl').read_text() == rows
+    assert_same_run(load(tmp_path / 'former-1'), former)
+
+
 # ---- a second run in the same folder
 
-def test_a_new_run_puts_the_former_one_aside_whole(monkeypatch, data, tmp_path, capsys):
+def test_a_new_run_moves_the_previous_one_to_a_folder_of_its_own_whole(monkeypatch, data, tmp_path, capsys):
     first = run(monkeypatch, data, tmp_path, '--schedule=wsd', '--snapshots=320')
     log = (tmp_path / 'log.jsonl').read_text()
     second = run(monkeypatch, data, tmp_path, '--schedule=wsd', f'--trunk={tmp_path}/trunk-320.pt', '--max_tokens=512')
     assert second['step'] == 8 and 'former-1' in capsys.readouterr().out
     assert_same_run(load(tmp_path / 'former-1'), first)
     assert (tmp_path / 'former-1' / 'log.jsonl').read_text() == log
-    assert sorted(os.listdir(tmp_path / 'former-1')) == ['best.pt', 'ckpt.pt', 'log.jsonl']
+    assert sorted(os.listdir(tmp_path / 'former-1')) == ['best.pt', 'ckpt.pt', 'decay_start.pt', 'log.jsonl']
     third = run(monkeypatch, data, tmp_path, '--seed=2')
     assert_same_run(load(tmp_path / 'former-2'), second)
     assert 'trunk-320.pt' in os.listdir(tmp_path / 'former-2') and 'former-2' in capsys.readouterr().out
     run(monkeypatch, data, tmp_path, '--seed=2', '--resume')
-    assert 'held another run' not in capsys.readouterr().out and not (tmp_path / 'former-3').exists()
+    assert 'was moved to' not in capsys.readouterr().out and not (tmp_path / 'former-3').exists()
     assert_same_run(load(tmp_path), third)
 
 
