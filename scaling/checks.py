@@ -8,7 +8,7 @@
 import numpy as np
 
 from scaling.frontier import estimate, fit_l_nd, forecast, predict_left_out
-from scaling.heldout import counts, edge_sets, rms, token_counts
+from scaling.heldout import edge_sets, rms, token_counts
 from scaling.runs import choose_l_nd, size_of
 
 RESAMPLES = 100         # of each of the laws without one size
