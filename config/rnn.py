@@ -18,7 +18,7 @@ learning_rate = 0.00082 * (8 * n_layer * hidden_size ** 2 / 1e6) ** -0.36
 _study = {64: 0.0028, 128: 0.0017, 256: 0.00103, 384: 0.00077}
 if n_layer == 1:
     learning_rate = _study.get(hidden_size, learning_rate)
-embedding_lr = 0.1              # results/embedding_rates.csv
+embedding_lr = 0.1              # both: the best in results/embedding_rates.csv
 head_lr = 0.05
 
 # Part of the run's name: out/rnn-256.

@@ -47,7 +47,7 @@ def trial(s, model, rate):
         print(f'{name}: diverged', flush=True)
         return {'loss': math.inf}
     run, _ = trained
-    what = f'{s.name} {s.max_tokens:,} tokens {s.options}'.strip()
+    what = f'{s.name} {s.max_tokens:,} tokens of {s.data_dir} {s.options}'.strip()
     row = {'sweep': what, 'config': config,
            **{key: run[key] for key in ('arch', 'n_total', 'n_non_embedding', 'tokens')},
            'rate': rate, 'seed': run['seed'],

@@ -56,7 +56,8 @@ def test_options_have_rows_of_their_own(swept, tmp_path, capsys):
     for options in ('', '--options=--head_lr=0.05'):
         swept(capsys, lambda n: 0.006, math.inf, '--configs=m.py', '--sizes=4', '--start=0.006', *filter(None, [options]))
     rows = list(csv.DictReader(open(tmp_path / 'out' / 'learning_rates.csv')))
-    assert [row['sweep'] for row in rows] == 3 * ['learning_rate 400,000 tokens'] + 3 * ['learning_rate 400,000 tokens --head_lr=0.05']
+    assert [row['sweep'] for row in rows] == 3 * ['learning_rate 400,000 tokens of data/bundled'] + 3 * [
+        'learning_rate 400,000 tokens of data/bundled --head_lr=0.05']
 
 
 @pytest.mark.parametrize('config, size, option', [('gpt', 96, '--n_embd=96'), ('rnn', 64, '--hidden_size=64')])
