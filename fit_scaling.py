@@ -2,16 +2,16 @@
 
     python fit_scaling.py                                        # every out/*/ckpt.pt
     python fit_scaling.py out/gpt_*/ckpt.pt --out_dir=out/gpts
-    python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,tokens,loss, ...
-    python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # loss of 10M parameters, 50M tokens
-    python fit_scaling.py --table=runs.csv --flops=1e17          # the best size and tokens of a budget
+    python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,tokens,loss
+    python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # loss at 10M N, 50M tokens
+    python fit_scaling.py --table=runs.csv --flops=1e17          # best size and tokens of a budget
 
-A law describes runs that differ in size alone, or in size and tokens alone; the report names the runs
-that it leaves out, and why. L(N, D) is fitted where tokens vary, too. L(N) and GPT against LSTM are
-of the token count with most sizes. Beside a table may lie its training curves (runs_curves.csv) and
-prediction.csv, the forecasts made before the runs. The loss is per note where every run has it, else
-per token: with one tokenizer and validation set the two differ by a constant factor, so exponents
-and ratios are the same.
+A law describes runs that differ in size alone, or in size and tokens alone; the report names the
+runs that it leaves out, and why. L(N, D) is fitted where tokens vary, too. L(N) and GPT against
+LSTM are of the token count with most sizes. Beside a table may lie its training curves
+(runs_curves.csv) and prediction.csv, the forecasts made before the runs. The loss is per note where
+every run has it, else per token: with one tokenizer and validation set the two differ by a constant
+factor, so exponents and ratios are the same.
 """
 import json
 import math
@@ -39,12 +39,12 @@ from scaling import (
 
 @dataclass
 class Settings:
-    paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # checkpoints; patterns allowed
+    paths: list[str] = field(default_factory=lambda: ['out/*/ckpt.pt'])     # patterns allowed
     table: str | None = None            # a CSV file with a line per run, instead of checkpoints
     out_dir: str = 'out/scaling'        # of scaling.json, report.md and the pictures
-    predict: list[float] | None = None  # N or N,D: print the loss that the law predicts for such a run
-    flops: float | None = None          # print the best size and tokens for so much training compute
-    bootstraps: int = 2000              # resamples for the intervals of L(N, D), more if they need it
+    predict: list[float] | None = None  # N or N,D: print the loss that the law predicts
+    flops: float | None = None          # print the best size and tokens for this training compute
+    bootstraps: int = 1000              # resamples for L(N, D), more where intervals need them
     seed: int = 0                       # of the resampling
 
 
@@ -73,7 +73,7 @@ def fit_l_n(group):
 
 
 def compare(group):
-    """GPT against LSTM in parameters; `by`: in all known measures, wall time on one machine only."""
+    """GPT against LSTM in parameters; `by`: in all known measures, time on one machine only."""
     gpt, lstm = ([run for run in group if run['arch'] == arch] for arch in ('gpt', 'lstm'))
     measures = {which: f'n_{which}' for which in runs.SIZES}
     measures['flops'] = 'flops'
@@ -164,7 +164,7 @@ def best_uses(law, flops, group):
 
 
 def analyse(rows, bootstraps, seed, cautions=()):
-    """What scaling.json holds: loss_unit, conditions, laws, efficiency, l_nd, runs, cautions, ..."""
+    """What scaling.json holds: loss_unit, conditions, laws, efficiency, l_nd, runs, cautions."""
     unit = runs.choose_unit(rows)
     rows, of_rates = runs.best_rates(rows)
     shared, group, of_rest = runs.choose_l_n(rows)
@@ -202,8 +202,9 @@ def forecasts(result, n=None, d=None, flops=None):
     """
     l_nd = (result['l_nd'] or {}) if d or flops else {}
     if (d or flops) and not l_nd:
-        fail(f'{"flops" if flops else "the D of predict"} needs L(N, D), which needs comparable runs '
-             'of 3 sizes at 3 token counts, 8 in all')
+        what = 'flops' if flops else 'the D of predict'
+        fail(f'{what} needs L(N, D), which needs comparable runs of 3 sizes at 3 token counts, '
+             '8 in all')
     answers = []
     for arch in sorted(l_nd or result['laws']):
         if l_nd:

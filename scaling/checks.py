@@ -11,7 +11,7 @@ from scaling.frontier import estimate, fit_l_nd, forecast, predict_left_out
 from scaling.heldout import edge_sets, rms, token_counts
 from scaling.runs import choose_l_nd, size_of
 
-RESAMPLES = 100         # of each of the laws without one size
+RESAMPLES = 50          # of each of the laws without one size
 DRIFTING = 'E', 'alpha', 'beta', 'kappa'
 
 

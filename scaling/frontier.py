@@ -31,7 +31,7 @@ from scaling.laws import LEVEL, huber, identified, minimise
 DELTA = 1e-3            # of the Huber loss: beyond 0.1% a residual counts linearly
 FLOPS_PER_N_D = 6.0     # training FLOPs per parameter and token, where the runs do not say
 FEW_CLUSTERS = 6        # fewer sizes are not resampled whole: a resample would often lack three
-AGREE = 0.1             # resamples are added until two seeds agree this well, in interval widths,
+AGREE = 0.1             # resamples are added until two seeds agree to this share of an interval,
 MOST_ROUNDS = 8         # at most so many times `bootstraps`
 GAIN = 1e-7             # least relative gain of a step of a resample's fit: 1e-4 in an exponent
 # Columns: log E, log A, log B (at the centre of the data), alpha, beta, gamma, log kappa.
@@ -109,7 +109,7 @@ def centred(n, d, loss):
     return x - x.mean(), z - z.mean(), np.log(np.asarray(loss, float))
 
 
-def fit_l_nd(n, d, loss, bootstraps=2000, seed=0, clusters=None, form='hoffmann',
+def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None, form='hoffmann',
              rounds=MOST_ROUNDS):
     """The law, in one of FORMS, of at least 8 runs with 3 sizes and 3 token counts.
 
@@ -210,10 +210,10 @@ def resample(model, best, low, high, y, member, bootstraps, rounds, rng):
 
 
 def exact_enough(draws_BP, batches=10):
-    """Would the interval by another seed be the same, but for the share AGREE of its width?
+    """Do the ends of an interval by another seed differ by less than AGREE of its width?
 
-    The standard error of each end is that of its means over batches of the draws; two seeds differ
-    by less than 1.96 * sqrt(2) standard errors in 95 of 100 cases.
+    The standard error of an end is that of the mean of the ends of batches of the draws; ends by
+    two seeds differ by sqrt(2) times that (root mean square).
     """
     if len(draws_BP) < 10 * batches:            # too few to tell; too few for an interval, too
         return True
@@ -221,7 +221,7 @@ def exact_enough(draws_BP, batches=10):
                      for batch in np.array_split(draws_BP, batches)])
     error_P2 = ends.std(axis=0, ddof=1) / math.sqrt(batches)
     width_P = np.array([np.ptp(percentile_interval(values)) for values in draws_BP.T])
-    return bool((1.96 * math.sqrt(2) * error_P2.max(1) <= AGREE * width_P + 1e-9).all())
+    return bool((math.sqrt(2) * error_P2.max(1) <= AGREE * width_P + 1e-9).all())
 
 
 def predict_left_out(n, d, loss, left_out_BN, form='hoffmann'):

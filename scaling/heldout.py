@@ -6,7 +6,7 @@
 """
 import numpy as np
 
-from scaling.frontier import FORMS, fit_l_nd, predict, predict_left_out
+from scaling.frontier import FORMS, MOST_ROUNDS, fit_l_nd, predict, predict_left_out
 from scaling.laws import offset_model, solve_offset
 from scaling.runs import SIZES, choose_l_nd, conditions, size_of
 
@@ -27,12 +27,13 @@ def counts(group):
     return known
 
 
-def fit(group, size, form='hoffmann', bootstraps=2000, seed=0):
+def fit(group, size, form='hoffmann', bootstraps=1000, seed=0, rounds=MOST_ROUNDS):
     """The law of `form` over a count of `counts`, with `data`; a size is resampled as a whole."""
     n = counts(group)[size]
     d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
     flops = np.array([run.get('flops', 6 * n_i * run['tokens']) for run, n_i in zip(group, n)])
-    law = fit_l_nd(n, d, loss, bootstraps, seed, [size_of(run) for run in group], form)
+    clusters = [size_of(run) for run in group]
+    law = fit_l_nd(n, d, loss, bootstraps, seed, clusters, form, rounds)
     return law | {'size': size, 'flops_per_n_d': float(np.median(flops / (n * d))),
                   'data': {'n': n, 'd': d, 'flops': flops, 'loss': loss}}
 

@@ -117,13 +117,14 @@ def cautions_on_curves(collapsed, far):
     off = [f'{curve["name"]} ({curve["off"]:.2f})' for curve in collapsed if curve['off'] > far]
     if not off:
         return []
-    return ['Training curves that depart from the median of comparable runs, by nats/token, so that '
-            f'their learning rates are in doubt: {listed(off, 8)}.']
+    return ['Training curves that depart from the median of comparable runs, by nats/token, so '
+            f'that their learning rates are in doubt: {listed(off, 8)}.']
 
 
 def cautions_on_efficiency(result):
     if result['common_slope_ratio'] is None:
-        return ['GPT against LSTM: the loss does not fall with size, so there is no efficiency ratio.']
+        return ['GPT against LSTM: the loss does not fall with size, '
+                'so there is no efficiency ratio.']
     if result['established']:
         return []
     text = ('An efficiency advantage of GPT or LSTM is not established: '
@@ -161,9 +162,9 @@ def page(result):
     return '\n\n'.join(parts) + '\n'
 
 
-SYMBOLS = ('N: parameters; D: training tokens; C: training FLOPs. Effective parameters are training '
-           'FLOPs per token / 6. Brackets: 95% intervals. An exponent counts as identified if its '
-           'interval lies above 0 and spans less than a factor of 4.')
+SYMBOLS = ('N: parameters; D: training tokens; C: training FLOPs. Effective parameters are '
+           'training FLOPs per token / 6. Brackets: 95% intervals. An exponent counts as '
+           'identified if its interval lies above 0 and spans less than a factor of 4.')
 
 
 def l_nd_parts(arch, law):
@@ -205,8 +206,10 @@ def equation(law):
         b = f'({law["B"]:.4g}/(D^{law["beta"]:.3f}·N^{law["gamma"]:.3f}))'
     if law['form'] == 'kaplan':
         k = f'{law["kappa"]:.3f}'
-        return f'    L = {law["E"]:.3f} + ({a}^(1/{k}) + {b}^(1/{k}))^{k}     N: {spoken(law["size"])}'
-    return f'    L = {law["E"]:.3f} + {a} + {b}     N: {spoken(law["size"])}'
+        terms = f'({a}^(1/{k}) + {b}^(1/{k}))^{k}'
+    else:
+        terms = f'{a} + {b}'
+    return f'    L = {law["E"]:.3f} + {terms}     N: {spoken(law["size"])}'
 
 
 def laws_table(laws):
@@ -342,8 +345,8 @@ def l_n_parts(result):
             table(['', 'N', 'law', 'sizes', 'α', 'a', 'c', 'error for the largest size',
                    'error of the next smaller size\'s loss', 'largest residual'], rows),
             'Intervals: t for the pure law, profile likelihood (F test) with a floor. The largest '
-            'size is predicted from the others; errors are (predicted − seen) / seen. Shared by all '
-            f'runs: {shared or "unknown"}.']
+            'size is predicted from the others; errors are (predicted − seen) / seen. Shared by '
+            f'all runs: {shared or "unknown"}.']
 
 
 def forecast_lines(answers, unit):
