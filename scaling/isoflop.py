@@ -1,10 +1,13 @@
-"""The best size for a budget of compute without any law: isoFLOP curves (Hoffmann et al. 2022, approach 2).
+"""The best size for a budget of compute without any law: isoFLOP curves (Hoffmann et al. 2022,
+approach 2).
 
-    for curve in isoflops(group):           # group: runs of one architecture, alike in all but size and tokens
+    for curve in isoflops(group):           # group: runs of one architecture, alike in all but size
+    and tokens
         curve['flops'], curve['n_best'], curve['n_best_ci'], curve['d_per_n']
 
-Each size's loss is interpolated between its runs, in log loss against log tokens, never beyond them, at the tokens that
-the budget C = 6 N D allows it; a parabola through log loss against log N has the best size at its vertex.
+Each size's loss is interpolated between its runs, in log loss against log tokens, never beyond
+them, at the tokens that the budget C = 6 N D allows it; a parabola through log loss against log N
+has the best size at its vertex.
 """
 import numpy as np
 from scipy import interpolate
@@ -16,7 +19,8 @@ DRAWS = 2000        # resamples of a curve's residuals
 
 
 def losses_by_size(n, d, loss):
-    """{size: (log tokens, log losses)}, seeds averaged, of sizes with at least three numbers of tokens."""
+    """{size: (log tokens, log losses)}, seeds averaged, of sizes with at least three numbers of
+    tokens."""
     by_size = {}
     for size in np.unique(n):
         points = {}
@@ -30,11 +34,13 @@ def losses_by_size(n, d, loss):
 
 
 def isoflops(n, d, loss, budgets=None, seed=0):
-    """A curve for each budget that at least LEAST sizes were trained around; n: parameters that make compute.
+    """A curve for each budget that at least LEAST sizes were trained around.
 
-    Without `budgets`, four between the least and the largest possible. Each is {'flops', 'n', 'd', 'loss', 'n_best',
-    'd_best', 'd_per_n', 'loss_best', 'parabola'} with '<key>_ci', 95% by resampled residuals, for the best; n_best and
-    the rest are None where the curve has no minimum within its sizes.
+    n: effective parameters (training FLOPs per token / 6).
+    Without `budgets`, four between the least and the largest possible. Each is {'flops', 'n', 'd',
+    'loss', 'n_best', 'd_best', 'd_per_n', 'loss_best', 'parabola'} with '<key>_ci', 95% by
+    resampled residuals, for the best; n_best and the rest are None where the curve has no minimum
+    within its sizes.
     """
     by_size = losses_by_size(*(np.asarray(v, float) for v in (n, d, loss)))
     if budgets is None:
@@ -46,7 +52,8 @@ def isoflops(n, d, loss, budgets=None, seed=0):
             at = np.log(flops / 6 / size)
             if log_tokens[0] - 1e-9 <= at <= log_tokens[-1] + 1e-9:
                 sizes.append(size)
-                losses.append(interpolate.PchipInterpolator(log_tokens, log_loss, extrapolate=True)(at))
+                curve = interpolate.PchipInterpolator(log_tokens, log_loss, extrapolate=True)
+                losses.append(curve(at))
         if len(sizes) >= LEAST:
             curves.append(one_curve(flops, np.array(sizes), np.array(losses), seed))
     return curves
@@ -54,7 +61,8 @@ def isoflops(n, d, loss, budgets=None, seed=0):
 
 def default_budgets(by_size, count=4):
     """Budgets evenly spaced in the widest stretch where LEAST sizes have runs on both sides."""
-    ends = [(np.log(6 * size) + tokens[0], np.log(6 * size) + tokens[-1]) for size, (tokens, _) in by_size.items()]
+    ends = [(np.log(6 * size) + tokens[0], np.log(6 * size) + tokens[-1])
+            for size, (tokens, _) in by_size.items()]
     if len(ends) < LEAST:
         return []
     grid = np.linspace(min(low for low, _ in ends), max(high for _, high in ends), 400)
@@ -70,12 +78,14 @@ def one_curve(flops, n, log_loss, seed):
     sd = np.sqrt(((log_loss - fitted) ** 2).sum() / max(1, len(n) - 3))
     noise = np.random.default_rng(seed).normal(size=(DRAWS, len(n))) * sd
     draws = np.polyfit(x - centre, (fitted + noise).T, 2)               # (3, DRAWS)
-    curve = {'flops': float(flops), 'n': n.tolist(), 'd': (flops / 6 / n).tolist(), 'loss': np.exp(log_loss).tolist(),
+    curve = {'flops': float(flops), 'n': n.tolist(), 'd': (flops / 6 / n).tolist(),
+             'loss': np.exp(log_loss).tolist(),
              'parabola': [*parabola.tolist(), float(centre)]}
     best = dict.fromkeys(('n_best', 'd_best', 'd_per_n', 'loss_best'))
     vertex = -parabola[1] / 2 / parabola[0] + centre if parabola[0] > 0 else np.inf
     if x[0] <= vertex <= x[-1]:
-        shifted = np.clip(np.where(draws[0] > 0, -draws[1] / 2 / draws[0], np.inf) + centre, x[0], x[-1])
+        vertices = np.where(draws[0] > 0, -draws[1] / 2 / draws[0], np.inf) + centre
+        shifted = np.clip(vertices, x[0], x[-1])
         every = np.concatenate([[vertex], shifted])
         lows = np.polyval(np.concatenate([parabola[:, None], draws], axis=1), every - centre)
         values = {'n_best': np.exp(every), 'd_best': flops / 6 / np.exp(every),

@@ -1,11 +1,13 @@
-"""The statistics of L(N), the loss by model size: numbers in, laws with intervals out (L(N, D) is in frontier.py).
+"""The statistics of L(N), the loss by model size: numbers in, laws with intervals out (L(N, D) is
+in frontier.py).
 
     law = fit_pure([1e6, 1e7, 1e8], [0.9, 0.6, 0.4])     # L = a N^-alpha
     law['alpha'], law['alpha_ci'], law['a']              # 0.176, [0.174, 0.178], 10.26
 
-Residuals are taken in log loss: 2% at a small model count as 2% at a large one, and the pure law is the case c = 0 of
-L = a N^-alpha + c. The unit that varies is the model size, so callers average seeds first (`runs.average_seeds`): two
-seeds of one size share its departure from the law. An interval is a list [low, high]; None is an end that is open.
+Residuals are taken in log loss: 2% at a small model count as 2% at a large one, and the pure law is
+the case c = 0 of L = a N^-alpha + c. The unit that varies is the model size, so callers average
+seeds first (`runs.average_seeds`): two seeds of one size share its departure from the law. An
+interval is a list [low, high]; None is an end that is open.
 """
 import math
 
@@ -13,11 +15,11 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-ALPHA_MAX = 5.0         # exponents are sought in (0, 5]; an interval that reaches the end is open there
-DECIDED = 4.0           # an exponent is identified if its interval is above 0 and spans less than this factor
+ALPHA_MAX = 5.0         # exponents are sought in (0, 5]; an interval that reaches 5 is open
+DECIDED = 4.0           # an exponent is identified if its interval is above 0 and spans less
 RATIO_MAX = 1e3         # ratios of sizes at equal loss are sought between 1/1000 and 1000
 GAIN, MOST_DAMPED = 1e-10, 1e6      # where `minimise` stops: least gain of a step, shortest step
-NO_NOISE = 1e-24        # least residual sum of squares to make an interval from: exact data leave rounding errors
+NO_NOISE = 1e-24        # least residual sum of squares of an interval: exact data leave rounding
 
 
 def identified(interval):
@@ -36,15 +38,16 @@ def huber(residual, delta):
     return inner * (size - inner / 2)
 
 
-def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, steps=60, gain=GAIN):
+def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, steps=60,
+             gain=GAIN):
     """B independent fits side by side by Levenberg-Marquardt, each within a box.
 
     Each minimises sum_n weight * huber(y - prediction).
 
-    model: theta_BP -> (prediction_BN, jacobian_BNP). `low_P == high_P` (they broadcast to B, P) holds
-    a parameter. A finite `delta` reweights the squares at each step (iteratively reweighted least
-    squares). A problem is finished once a step gains less than the share `gain` of its objective, or
-    once even the shortest step gains nothing. Returns (theta_BP, objective_B).
+    model: theta_BP -> (prediction_BN, jacobian_BNP). `low_P == high_P` (they broadcast to B, P)
+    holds a parameter. A finite `delta` reweights the squares at each step (iteratively reweighted
+    least squares). A problem is finished once a step gains less than the share `gain` of its
+    objective, or once even the shortest step gains nothing. Returns (theta_BP, objective_B).
     """
     theta = np.clip(theta_BP, low_P, high_P).astype(float)
     B, P = theta.shape
@@ -97,9 +100,11 @@ def minimise(model, theta_BP, low_P, high_P, y_BN, weight_BN=1.0, delta=np.inf, 
 
 
 def profile_interval(grid, ssr, best, best_ssr, df, open_ends):
-    """(low, high) of all values whose best fit is not significantly worse (F-test; Bates & Watts 1988, ch. 6).
+    """(low, high) of all values whose best fit is not significantly worse (F-test; Bates & Watts
+    1988, ch. 6).
 
-    That is ssr(value) <= ssr_min (1 + F_{1,df} / df). An end beyond the grid becomes that of `open_ends`.
+    That is ssr(value) <= ssr_min (1 + F_{1,df} / df). An end beyond the grid becomes that of
+    `open_ends`.
     """
     order = np.argsort(np.append(grid, best))
     grid, excess = np.append(grid, best)[order], np.append(ssr, best_ssr)[order]
@@ -121,20 +126,24 @@ def line(x, y):
 
 
 def fit_pure(n, loss, hold_out=True):
-    """L = a N^-alpha through at least 3 sizes (or 2, then without intervals), ordinary least squares in log-log.
+    """L = a N^-alpha through at least 3 sizes (or 2, then without intervals), ordinary least
+    squares in log-log.
 
-    Keys: alpha, alpha_ci (t), a, identified, sigma (sd of log loss), sizes, residuals ((seen - fitted) / fitted),
-    leave_largest_out_error ((predicted - seen) / seen of the largest size, by the law of all others) and its _interval.
+    Keys: alpha, alpha_ci (t), a, identified, sigma (sd of log loss), sizes, residuals ((seen -
+    fitted) / fitted), leave_largest_out_error ((predicted - seen) / seen of the largest size, by
+    the law of all others) and its _interval.
     """
     n, loss = np.asarray(n, float), np.asarray(loss, float)
     x, y, df = np.log(n), np.log(loss), len(n) - 2
     intercept, slope = line(x, y)
     residual = y - intercept - slope * x
-    law = {'alpha': float(-slope), 'alpha_ci': [None, None], 'a': math.exp(intercept), 'sigma': None,
+    law = {'alpha': float(-slope), 'alpha_ci': [None, None], 'a': math.exp(intercept),
+           'sigma': None,
            'sizes': n.tolist(), 'residuals': np.expm1(residual).tolist()}
     if df:
         law['sigma'] = math.sqrt(residual @ residual / df)
-        half = stats.t.ppf((1 + LEVEL) / 2, df) * law['sigma'] / math.sqrt(((x - x.mean()) ** 2).sum())
+        error = law['sigma'] / math.sqrt(((x - x.mean()) ** 2).sum())
+        half = stats.t.ppf((1 + LEVEL) / 2, df) * error
         law['alpha_ci'] = finite(-slope - half, -slope + half)
     law['identified'] = identified(law['alpha_ci'])
     if hold_out:
@@ -147,7 +156,8 @@ def fit_pure(n, loss, hold_out=True):
 
 
 def band(law, n, new_point=False):
-    """(low, high) of the pure law's 95% t-band for the mean loss at sizes `n`, or for one new point; needs 3 sizes."""
+    """(low, high) of the pure law's 95% t-band for the mean loss at sizes `n`, or for one new
+    point; needs 3 sizes."""
     x, at = np.log(law['sizes']), np.log(n)
     leverage = 1 / len(x) + (at - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum() + new_point
     half = stats.t.ppf((1 + LEVEL) / 2, len(x) - 2) * law['sigma'] * np.sqrt(leverage)
@@ -156,7 +166,8 @@ def band(law, n, new_point=False):
 
 
 def forecast(law, n):
-    """(loss, low, high) that the pure law foretells of one new size; None for the ends if it rests on two sizes."""
+    """(loss, low, high) that the pure law predicts for one new size; None for the ends if it rests
+    on two sizes."""
     ends = (None, None) if law['sigma'] is None else map(float, band(law, n, new_point=True))
     return float(law['a'] * n ** -law['alpha']), *ends
 
@@ -181,7 +192,8 @@ def forecast_offset(law, n):
 
 
 def offset_model(x):
-    """Log loss and its derivatives for theta = (log a at the mean of log N, alpha, c); x (N,): log N, centred."""
+    """Log loss and its derivatives for theta = (log a at the mean of log N, alpha, c); x (N,): log
+    N, centred."""
     def model(theta_BP):
         power = np.exp(theta_BP[:, :1] - theta_BP[:, 1:2] * x)
         level = power + theta_BP[:, 2:]
@@ -190,11 +202,13 @@ def offset_model(x):
 
 
 def solve_offset(x, y, column=0, held=None):
-    """Best (theta_BP, ssr_B) for the log losses y (N,), one for each value at which theta[column] is `held`, if it is.
+    """Best (theta_BP, ssr_B) for the log losses y (N,), one for each value at which theta[column]
+    is `held`, if it is.
 
     Each is started from several floors, as from a bad one the solver ends in another basin.
     """
-    ceiling, B = math.exp(y.min()) * (1 - 1e-9), 1 if held is None else len(held)       # c < lowest loss
+    ceiling = math.exp(y.min()) * (1 - 1e-9)            # c is below the lowest loss
+    B = 1 if held is None else len(held)
     low_BP, high_BP = np.tile([-60, 1e-4, 0.0], (B, 1)), np.tile([60, ALPHA_MAX, ceiling], (B, 1))
     if held is not None:
         low_BP[:, column] = high_BP[:, column] = held
@@ -202,16 +216,19 @@ def solve_offset(x, y, column=0, held=None):
     for share in np.linspace(0, 0.95, 6):
         floor = np.clip(share * ceiling, low_BP[:, 2], high_BP[:, 2])
         intercept, slope = line(x, np.log(np.exp(y) - floor[:, None] * (1 - 1e-9)))
-        tried.append(minimise(offset_model(x), np.stack([intercept, -slope, floor], axis=1), low_BP, high_BP, y))
+        start = np.stack([intercept, -slope, floor], axis=1)
+        tried.append(minimise(offset_model(x), start, low_BP, high_BP, y))
     theta_SBP, cost_SB = (np.stack(values) for values in zip(*tried))
     best = cost_SB.argmin(0), np.arange(B)
     return theta_SBP[best], 2 * cost_SB[best]
 
 
 def fit_offset(n, loss, hold_out=True):
-    """L = a N^-alpha + c, 0 <= c < lowest loss, through at least 3 sizes (intervals, and a prediction, from 4).
+    """L = a N^-alpha + c, 0 <= c < lowest loss, through at least 3 sizes (intervals, and a
+    prediction, from 4).
 
-    Keys as fit_pure, with profile-F intervals, without those of sigma and the prediction; further c, c_ci, ssr.
+    Keys as fit_pure, with profile-F intervals, without those of sigma and the prediction; further
+    c, c_ci, ssr.
     """
     n, loss = np.asarray(n, float), np.asarray(loss, float)
     y, centre, df = np.log(loss), np.log(n).mean(), len(n) - 3
@@ -222,10 +239,13 @@ def fit_offset(n, loss, hold_out=True):
     law = {'alpha': alpha, 'alpha_ci': [None, None], 'a': math.exp(log_a + alpha * centre),
            'c': c, 'c_ci': [None, None], 'ssr': float(ssr), 'sizes': n.tolist(),
            'residuals': np.expm1(residual).tolist(), 'leave_largest_out_error': None}
-    alphas, floors = np.geomspace(1e-3, ALPHA_MAX, 240), np.linspace(0, loss.min() * (1 - 1e-6), 161)
-    for column, key, grid, last in ((1, 'alpha', alphas, np.inf), (2, 'c', floors, loss.min())) if df > 0 else ():
+    alphas = np.geomspace(1e-3, ALPHA_MAX, 240)
+    floors = np.linspace(0, loss.min() * (1 - 1e-6), 161)
+    profiles = (1, 'alpha', alphas, np.inf), (2, 'c', floors, loss.min())
+    for column, key, grid, last in profiles if df > 0 else ():
         _, ssr_B = solve_offset(x, y, column, grid)
-        law[f'{key}_ci'] = finite(*profile_interval(grid, ssr_B, law[key], max(ssr, NO_NOISE), df, (0.0, last)))
+        ends = profile_interval(grid, ssr_B, law[key], max(ssr, NO_NOISE), df, (0.0, last))
+        law[f'{key}_ci'] = finite(*ends)
     law['identified'] = identified(law['alpha_ci'])
     if hold_out and df > 0:
         kept = n < n.max()
@@ -236,14 +256,17 @@ def fit_offset(n, loss, hold_out=True):
 
 
 def efficiency(x1, loss1, x2, loss2, points=15):
-    """How much more of x (parameters, FLOPs, seconds) the second needs than the first for the same loss: x2(L) / x1(L).
+    """How much more of x (parameters, FLOPs, seconds) the second needs than the first for the same
+    loss: x2(L) / x1(L).
 
-    common_slope_ratio, ci: with one slope for both; p_equal_slopes: F-test of that. curve: with a slope each, where the
-    ratio depends on the loss: list of {'loss', 'ratio', 'low', 'high'}. established: 1 is outside ci or, if the slopes
-    are shown to differ, the whole curve lies on one side of it; never where the loss does not fall with x.
+    common_slope_ratio, ci: with one slope for both; p_equal_slopes: F-test of that. curve: with a
+    slope each, where the ratio depends on the loss: list of {'loss', 'ratio', 'low', 'high'}.
+    established: 1 is outside ci or, if the slopes are shown to differ, the whole curve lies on one
+    side of it; never where the loss does not fall with x.
     """
     x1, y1, x2, y2 = (np.log(np.asarray(values, float)) for values in (x1, loss1, x2, loss2))
-    result = {'common_slope_ratio': None, 'ci': [None, None], 'p_equal_slopes': None, 'established': False, 'curve': []}
+    result = {'common_slope_ratio': None, 'ci': [None, None], 'p_equal_slopes': None,
+              'established': False, 'curve': []}
     dx1, dx2, dy1, dy2 = (v - v.mean() for v in (x1, x2, y1, y2))
     slope = (dx1 @ dy1 + dx2 @ dy2) / (dx1 @ dx1 + dx2 @ dx2)
     if slope >= 0:
@@ -258,33 +281,39 @@ def efficiency(x1, loss1, x2, loss2, points=15):
     result['p_equal_slopes'] = float(stats.f.sf((common - separate) / (separate / df), 1, df))
     if b1 >= 0 or b2 >= 0:
         return result
-    top = min(a1 + b1 * x1.min(), a2 + b2 * x2.min())           # the losses that both lines reach within their data
+    # The losses that both lines reach within their data
+    top = min(a1 + b1 * x1.min(), a2 + b2 * x2.min())
     bottom = max(a1 + b1 * x1.max(), a2 + b2 * x2.max())
     for level in np.linspace(top, bottom, points) if top > bottom else []:
         at1, at2 = (level - a1) / b1, (level - a2) / b2
         low, high = ratio_interval(x1, y1, at1, x2, y2, at2, level, separate, df)
-        result['curve'].append({'loss': math.exp(level), 'ratio': math.exp(at2 - at1), 'low': low, 'high': high})
+        result['curve'].append({'loss': math.exp(level), 'ratio': math.exp(at2 - at1),
+                                'low': low, 'high': high})
     intervals = [result['ci']]
     if result['p_equal_slopes'] < 1 - LEVEL:
         intervals = [[point['low'], point['high']] for point in result['curve']]
-    above, below = all((low or 0) > 1 for low, _ in intervals), all((high or np.inf) < 1 for _, high in intervals)
+    above = all((low or 0) > 1 for low, _ in intervals)
+    below = all((high or np.inf) < 1 for _, high in intervals)
     result['established'] = bool(intervals) and (above or below)
     return result
 
 
 def common_slope_interval(x1, y1, x2, y2, log_ratio, ssr):
-    """95% interval (Fieller's) of the factor that x2 must be divided by to put all points on one line."""
+    """95% interval (Fieller's) of the factor that x2 must be divided by to put all points on one
+    line."""
     shifts = np.linspace(-math.log(RATIO_MAX), math.log(RATIO_MAX), 2001)
-    x, y = np.concatenate([np.tile(x1, (2001, 1)), x2 - shifts[:, None]], axis=1), np.concatenate([y1, y2])
+    x = np.concatenate([np.tile(x1, (2001, 1)), x2 - shifts[:, None]], axis=1)
+    y = np.concatenate([y1, y2])
     dx, dy = x - x.mean(1, keepdims=True), y - y.mean()
     of_one_line = dy @ dy - (dx @ dy) ** 2 / (dx ** 2).sum(1)
-    ends = profile_interval(shifts, of_one_line, log_ratio, ssr, len(y) - 3, open_ends=(np.nan, np.inf))
+    ends = profile_interval(shifts, of_one_line, log_ratio, ssr, len(y) - 3, (np.nan, np.inf))
     return finite(*np.exp(ends))
 
 
 def ratio_interval(x1, y1, at1, x2, y2, at2, level, ssr, df):
-    """95% interval of x2 / x1 at the log loss `level`, which the two lines reach at at1 and at2 (logs)."""
-    def ssr_through(x, y, at_x):                                # of the best falling line through (at_x, level)
+    """95% interval of x2 / x1 at the log loss `level`, which the two lines reach at at1 and at2
+    (logs)."""
+    def ssr_through(x, y, at_x):            # of the best falling line through (at_x, level)
         dx, dy = x - at_x[:, None], y - level
         slope = np.minimum((dx * dy).sum(1) / np.maximum((dx ** 2).sum(1), 1e-300), 0)
         return ((dy - slope[:, None] * dx) ** 2).sum(1)
@@ -292,6 +321,7 @@ def ratio_interval(x1, y1, at1, x2, y2, at2, level, ssr, df):
     offsets, shifts = step * np.arange(-700, 701), np.arange(-1000, 1001, 5)
     pairs = np.add.outer(ssr_through(x1, y1, at1 + offsets), ssr_through(x2, y2, at2 + offsets))
     shifts = shifts[np.abs(shifts * step + at2 - at1) <= math.log(RATIO_MAX)]
-    profile = [np.diagonal(pairs, shift).min() for shift in shifts]         # a diagonal: all pairs that far apart
+    # A diagonal of `pairs` holds all pairs of points that are so far apart
+    profile = [np.diagonal(pairs, shift).min() for shift in shifts]
     ends = profile_interval(step * shifts, profile, 0.0, ssr, df, open_ends=(np.nan, np.inf))
     return finite(*np.exp([at2 - at1 + end for end in ends]))

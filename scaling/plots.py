@@ -70,7 +70,7 @@ def draw_law(ax, strip, result, which):
         fitted, inside = law['a'] * x ** -law['alpha'], (x >= n[0]) & (x <= n[-1])
         seen = law['a'] * n ** -law['alpha'] * (1 + residual)
         label = (f'{spoken(arch)}  L = {law["a"]:.3g} · N$^{{{-law["alpha"]:.3f}}}$, {len(n)} sizes\n'
-                 f'α = {law["alpha"]:.3f} {interval(law["alpha_ci"])}' + ', unidentified' * (not law['identified']))
+                 f'α = {law["alpha"]:.3f} {interval(law["alpha_ci"])}' + ' (unidentified: too wide)' * (not law['identified']))
         ax.fill_between(x, *laws.band(law, x), color=colour, alpha=0.13, lw=0)
         ax.plot(x, fitted, '--', color=colour, lw=1.3)
         ax.plot(x[inside], fitted[inside], color=colour, lw=2.4, marker=marker, ms=8, markevery=[], label=label)
@@ -124,13 +124,15 @@ def draw_recalled(ax, result):
     for arch in sorted({run['arch'] for run in runs}):
         own, (colour, marker, _) = [run for run in runs if run['arch'] == arch], STYLE.get(arch, OTHER)
         share = sum(run['recalled_share'] for run in own) / len(own)
-        for key, dash, words in (('rest_loss', '--', 'the rest'), ('recalled_loss', '-', f'seen before, {share:.0%}')):
+        for key, dash, words in (('rest_loss', '--', f'new, {1 - share:.0%}'),
+                                 ('recalled_loss', '-', f'recalled, {share:.0%}')):
             ax.plot([size_of(run) for run in own], [run[key] for run in own], dash, color=colour, marker=marker, ms=7,
                     mec='white', lw=2, label=f'{spoken(arch)}: {words}')
     losses = [run[key] for run in runs for key in ('recalled_loss', 'rest_loss')]
     log_axis(ax.yaxis, *span([loss for loss in losses if loss], 0.1, 0.3))
     log_axis(ax.xaxis, *span([size_of(run) for run in runs], 0.1), short)
-    ax.set(xlabel='N', ylabel='loss, nats per token', title='Tokens that stood in the window before')
+    ax.set(xlabel='N, total parameters', ylabel='loss, nats/token',
+           title='Recalled: the pair of tokens occurred earlier in the context')
     ax.legend(loc='upper right', ncols=2, columnspacing=1, handlelength=1.6)
 
 
@@ -156,6 +158,6 @@ def draw_training_curves(curves):
                         label=label)
         log_axis(ax.xaxis, *span(ax.dataLim.intervalx, 0.03), short)
         log_axis(ax.yaxis, *span(ends, 0.15))
-        ax.set(xlabel='training tokens', ylabel='loss, nats per token', title='Training curves')
+        ax.set(xlabel='training tokens', ylabel='loss, nats/token', title='Training curves')
         figure.legend(loc='outside lower center', ncols=3, title='marked: validation; thin: training batches')
     return figure
