@@ -1,14 +1,16 @@
-"""Music files -> clean, leak-free tokens: data/NAME/{train,val,test}.bin and all that is known of them.
+"""Music files -> clean, leak-free tokens: data/NAME/{train,val,test}.bin and all that is known of
+them.
 
-    python prepare.py                                           # the music bundled with music21 -> data/bundled
-    python prepare.py --source=lakh                             # downloads the Lakh MIDI dataset -> data/lakh
+    python prepare.py                           # the music bundled with music21 -> data/bundled
+    python prepare.py --source=lakh             # downloads the Lakh MIDI dataset -> data/lakh
     python prepare.py --source=midis/,more.tar.gz --out_dir=data/mine
 
     find -> convert -> exact duplicates -> split -> near-duplicates -> tokenizer (bpe.py) -> .bin
 
-A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in the corpus. A train
-tune that is nearly one in val or test is left out, and so is a test tune that is nearly one in val. Conversion is saved
-in shards: a run that was interrupted goes on after the last whole one, and ends with the files of an undisturbed run.
+A tune's side (train, val, test) is a hash of its own music and never changes, whatever else is in
+the corpus. A train tune that is nearly one in val or test is left out, and so is a test tune that
+is nearly one in val. Conversion is saved in shards: a run that was interrupted goes on after the
+last whole one, and ends with the files of an undisturbed run.
 """
 import hashlib
 import importlib.metadata
@@ -37,24 +39,33 @@ from plumbing.progress import Progress
 
 @dataclass
 class Settings:
-    source: str | list[str] = 'bundled'     # bundled, lakh, a folder, a .tar.gz/.tar.xz/.zip, or a list of them (a,b,c)
-    out_dir: str | None = None              # where to; None: data/NAME-OF-SOURCE
-    overwrite: bool = False                 # also if out_dir was made from another source
-    converter: str = 'builtin'              # builtin, or midi2abc (of Debian's abcmidi) as in the original study
-    beats: bool | None = None               # a space before what starts on a beat; None: for bundled
-    repeats: bool | None = None             # repeated sections once, with marks; None: for bundled
-    phrases: bool | None = None             # a mark behind every fourth bar; None: for bundled
-    tokenizer: str = 'bpe'                  # bpe, or char: an id per character, vocab_size is then what it takes
-    vocab_size: int | None = None           # ids, every one counted, <|tune|> too; None: 1,000 for bundled, else 5,000
-    tokenizer_chars: int = 50_000_000       # at most so much of train, chosen by hash, trains the tokenizer
-    val_fraction: float | None = None       # of the tunes; None: 0.05 for bundled, else 0.01
-    test_fraction: float | None = None      # as val_fraction
-    transpose: int | None = None            # 0..11 transposed copies of each train tune; None: 3 for bundled, else 0
-    near_duplicates: bool = True            # leave out near-duplicates across the split
-    time_limit_s: float = 60.0              # for a file; what takes longer, twice, is left out until the next run
-    shard_files: int = 100                  # files converted between two savings
-    workers: int = 0                        # processes; 0: all cores
-    seed: int = 0                           # of the split
+    # Where the music is and where the data go.
+    source: str | list[str] = 'bundled' # bundled, lakh, a folder, a .tar.*, a .zip, or a list a,b,c
+    out_dir: str | None = None          # None: data/NAME-OF-SOURCE
+    overwrite: bool = False             # also if out_dir was made from another source
+
+    # What models are to read. None: on for bundled, else off.
+    converter: str = 'builtin'          # or midi2abc (Debian: abcmidi), as in the original study
+    beats: bool | None = None           # a space before what starts on a beat
+    repeats: bool | None = None         # repeated sections once, with marks
+    phrases: bool | None = None         # a mark after every fourth bar
+
+    # The tokenizer.
+    tokenizer: str = 'bpe'              # or char: an id per character, vocab_size follows from it
+    vocab_size: int | None = None       # all ids, <|tune|> too; None: 1,000 for bundled, else 5,000
+    tokenizer_chars: int = 50_000_000   # at most so much of train, chosen by hash, trains it
+
+    # The split.
+    val_fraction: float | None = None   # of the tunes; None: 0.05 for bundled, else 0.01
+    test_fraction: float | None = None  # as val_fraction
+    transpose: int | None = None        # 0..11 copies of a train tune; None: 3 for bundled, else 0
+    near_duplicates: bool = True        # leave out near-duplicates across the split
+    seed: int = 0                       # of the split
+
+    # The work.
+    time_limit_s: float = 60.0          # for a file; one that takes longer, twice, is left out
+    shard_files: int = 100              # files converted between two savings
+    workers: int = 0                    # processes; 0: all cores
 
 
 def check(s):
@@ -64,14 +75,17 @@ def check(s):
         sources.check(source)
     if s.out_dir == '':
         fail("out_dir: '' is no folder")
-    s.out_dir = s.out_dir or os.path.join('data', '+'.join(map(sources.name_of, s.source))[:100] or 'corpus')
+    if s.out_dir is None:
+        name = '+'.join(map(sources.name_of, s.source))[:100]
+        s.out_dir = os.path.join('data', name or 'corpus')
 
     if s.converter not in ('builtin', 'midi2abc'):
         fail(f"converter: {s.converter!r} must be 'builtin' or 'midi2abc'")
     if s.tokenizer not in ('bpe', 'char'):
         fail(f"tokenizer: {s.tokenizer!r} must be 'bpe' or 'char'")
 
-    # What is not given is as the bundled tune books are best prepared, or as a folder of MIDI files is.
+    # What is not given is as the bundled tune books are best prepared, or as a folder of MIDI
+    # files is.
     is_bundled = s.source == ['bundled']
     is_marked = is_bundled and s.converter == 'builtin'
     if s.vocab_size is None:
@@ -90,7 +104,7 @@ def check(s):
         s.phrases = is_marked
 
     if not 1 < s.vocab_size <= 65535:
-        fail(f'vocab_size: {s.vocab_size} must be at most 65,535, so that an id fits 16 bits, and above 1')
+        fail(f'vocab_size: {s.vocab_size} must be in 2..65,535, so that an id fits 16 bits')
     if not 0 <= s.val_fraction < 1:
         fail(f'val_fraction: {s.val_fraction} must be in 0..1')
     if not 0 <= s.test_fraction < 1 - s.val_fraction:
@@ -118,18 +132,20 @@ def check(s):
 
 
 def claim(s):
-    """Make out_dir and write into it what it is made from. Exits with one line if that was another source."""
+    """Make out_dir and write into it what it is made from. Exits with one line if that was another
+    source.
+    """
     path = os.path.join(s.out_dir, 'source.json')
     mine = [source if source in sources.NAMED else os.path.abspath(source) for source in s.source]
     meta = read_meta(s)
     theirs = read_json(path, s)
-    if theirs is not None and not (isinstance(theirs, list) and all(isinstance(name, str) for name in theirs)):
+    if theirs is not None and not is_list_of_names(theirs):
         theirs = damaged(path, 'it is no list of sources', s)
-    if theirs is None and meta is not None:                     # an earlier version wrote no source.json
+    if theirs is None and meta is not None:  # an earlier version wrote no source.json
         theirs = meta['settings']['source']
     if theirs not in (None, mine, s.source) and not s.overwrite:
-        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, or --overwrite to "
-             'replace it')
+        fail(f"out_dir: {s.out_dir} is of {', '.join(theirs)}; give another --out_dir, "
+             'or --overwrite to replace it')
     os.makedirs(s.out_dir, exist_ok=True)
     if theirs != mine:
         with atomic_write(path, 'w', encoding='utf-8') as f:
@@ -142,10 +158,14 @@ def read_meta(s):
     meta = read_json(path, s)
     if meta is None:
         return None
-    is_whole = (isinstance(meta, dict) and 'inputs' in meta and isinstance(meta.get('settings'), dict)
-                and isinstance(meta['settings'].get('source'), list)
-                and all(isinstance(name, str) for name in meta['settings']['source']))
-    return meta if is_whole else damaged(path, 'it is no meta.json of prepare.py', s)
+    settings = meta.get('settings') if isinstance(meta, dict) and 'inputs' in meta else None
+    if isinstance(settings, dict) and is_list_of_names(settings.get('source')):
+        return meta
+    return damaged(path, 'it is no meta.json of prepare.py', s)
+
+
+def is_list_of_names(value):
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def read_json(path, s):
@@ -162,25 +182,29 @@ def read_json(path, s):
 def damaged(path, why, s):
     """None with --overwrite, else one line."""
     if not s.overwrite:
-        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, or --overwrite to replace '
-             'the data')
+        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, '
+             'or --overwrite to replace the data')
 
 
 def order_of(tunes, name, copies):
-    """List of (index, semitones) of a side's tunes, transposed copies first, then the tunes untransposed.
+    """List of (index, semitones) of a side's tunes, transposed copies first, then the tunes
+    untransposed.
 
     Both parts are in the order of hashes: any stretch of one is a fair sample of it.
     """
     order = []
     for i in np.flatnonzero(tunes['side'] == name).tolist():
         key = tunes['key'][i].decode()
-        choices = sorted((hashlib.sha256(f'{key}:{n}'.encode()).hexdigest(), i, n) for n in range(-5, 7) if n)
+        choices = sorted((hashlib.sha256(f'{key}:{n}'.encode()).hexdigest(), i, n)
+                         for n in range(-5, 7) if n)
         order += [(key, i, 0), *choices[:copies]]
     return [(i, semitones) for _, i, semitones in sorted(order, key=lambda one: (one[2] == 0, one))]
 
 
 def texts_of(order, tunes, paths):
-    """Yield (index, semitones, text) in that order; copies that would leave the range of MIDI are passed over."""
+    """Yield (index, semitones, text) in that order; copies that would leave the range of MIDI are
+    passed over.
+    """
     for i, semitones in order:
         text = shards.read_text(paths[tunes['shard'][i]], tunes['at'][i], tunes['size'][i])
         text = transposed(text, semitones) if semitones else text
@@ -189,7 +213,9 @@ def texts_of(order, tunes, paths):
 
 
 def train_tokenizer(order, tunes, paths, s):
-    """Tokenizer of the first `tokenizer_chars` characters of train, and of its first tune in any case."""
+    """Tokenizer of the first `tokenizer_chars` characters of train, and of its first tune in any
+    case.
+    """
     def texts():
         read = 0
         with Progress('tokenizer', 'million characters read', 10 ** 6) as progress:
@@ -206,13 +232,15 @@ def train_tokenizer(order, tunes, paths, s):
 
 
 def write_tokens(name, order, tunes, paths, tokenizer, threads, binary, plain):
-    """Write a side's tokens to file `binary`, its text to `plain` (or None). Returns (counts, tokens of each tune,
-    {key in a header: [tunes, of these not transposed]})."""
+    """Write a side's tokens to file `binary`, its text to `plain` (or None). Returns (counts,
+    tokens of each tune, {key in a header: [tunes, of these not transposed]}).
+    """
     counts, lengths, keys = Counter(tunes=0, tokens=0, characters=0, notes=0, bars=0), [], {}
     texts = texts_of(order, tunes, paths)
     with Progress(f'tokens of {name}', 'MB', 10 ** 6) as progress:
         while batch := list(islice(texts, 100)):
-            for (i, semitones, text), ids in zip(batch, tokenizer.encode_batch([text for *_, text in batch], threads)):
+            encoded = tokenizer.encode_batch([text for *_, text in batch], threads)
+            for (i, semitones, text), ids in zip(batch, encoded):
                 np.array([tokenizer.tune, *ids], np.uint16).tofile(binary)
                 if plain:
                     plain.write('\n' + text if lengths else text)
@@ -239,14 +267,16 @@ def prepare(s):
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
     form = Form(s.converter, s.beats, s.repeats, s.phrases)
-    paths, not_read = shards.convert_all(s.source, folder, form, s.shard_files, s.workers, s.time_limit_s)
+    paths, not_read = shards.convert_all(s.source, folder, form, s.shard_files, s.workers,
+                                         s.time_limit_s)
     not_read = {suffix: n for suffix, n in sorted(not_read.items()) if n}
 
-    settings = {name: value for name, value in asdict(s).items() if name not in ('out_dir', 'overwrite', 'workers')}
+    settings = {name: value for name, value in asdict(s).items()
+                if name not in ('out_dir', 'overwrite', 'workers')}
     versions = {name: importlib.metadata.version(name)
                 for name in (*shards.LIBRARIES, 'music21', 'rustbpe', 'tiktoken')}
-    inputs = shards.hash_of([settings, [os.path.basename(path) for path in paths], not_read, versions],
-                            [__file__, bpe.__file__])
+    names = [os.path.basename(path) for path in paths]
+    inputs = shards.hash_of([settings, names, not_read, versions], [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
     meta = read_meta(s)
     if meta and meta['inputs'] == inputs:
@@ -259,43 +289,47 @@ def prepare(s):
     for why in sorted({reason for _, reason, _, _ in left_out}):
         lost = [notes for _, reason, notes, _ in left_out if reason == why]
         filters[why] = {'tunes': len(lost), 'notes': sum(lost)}
-    orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0) for name in ('train', 'val', 'test')}
+    orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0)
+              for name in ('train', 'val', 'test')}
     if not orders['train']:
-        why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items()) or 'no file of music'
+        why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items())
+        why = why or 'no file of music'
         if not_read:
             why += '; not read: ' + ', '.join(f'{n:,} {suffix}' for suffix, n in not_read.items())
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
     n_untransposed = sum(semitones == 0 for _, semitones in orders['train'])
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
 
-    with ExitStack() as files:                      # the new files take their names when all are written
+    with ExitStack() as files:  # the new files take their names when all are written
         written = []
 
         def output(name, mode='w', **options):
-            written.append(files.enter_context(atomic_write(os.path.join(s.out_dir, name), mode, **options)))
+            path = os.path.join(s.out_dir, name)
+            written.append(files.enter_context(atomic_write(path, mode, **options)))
             return written[-1]
 
         splits, lengths, keys = {}, {}, {}
         for name, order in orders.items():
             binary = output(f'{name}.bin', 'wb')
             plain = None if name == 'train' else output(f'{name}.abc', encoding='utf-8', newline='')
-            splits[name], lengths[name], keys[name] = write_tokens(name, order, tunes, paths, tokenizer, s.workers,
-                                                                   binary, plain)
+            splits[name], lengths[name], keys[name] = write_tokens(
+                name, order, tunes, paths, tokenizer, s.workers, binary, plain)
         failures = output('failures.tsv', encoding='utf-8', errors='surrogateescape')
         failures.writelines(f'{file}\t{reason}\t{like}\n' for file, reason, _, like in left_out)
         output('tokenizer.json', encoding='utf-8').write(tokenizer.to_json())
-        for file in written:                        # a disk that is full says so before anything is replaced
+        for file in written:  # a disk that is full says so before anything is replaced
             file.flush()
             os.fsync(file.fileno())
-        if os.path.exists(meta_path):               # gone first and back last: with it the folder is of one piece
+        # gone first and back last: with it the folder is of one piece
+        if os.path.exists(meta_path):
             os.remove(meta_path)
     histogram(lengths, os.path.join(s.out_dir, 'lengths.png'))
     meta = {'vocab_size': tokenizer.vocab_size,
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
             'splits': splits, 'untransposed': int(lengths['train'][-n_untransposed:].sum()),
             'keys': keys['train'], 'filters': filters, 'not_read': not_read, 'remarks': remarks,
-            'quantisation': quantisation, 'leakage': leakage, 'settings': settings, 'versions': versions,
-            'inputs': inputs}
+            'quantisation': quantisation, 'leakage': leakage, 'settings': settings,
+            'versions': versions, 'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')
     print(table(meta))

@@ -1,12 +1,13 @@
-"""What the preparation of a corpus costs and gives, on a folder of MIDI files, as tables in markdown.
+"""What the preparation of a corpus costs and gives, on a folder of MIDI files, as tables in
+markdown.
 
     python bench/corpus.py midis/                               # all tables
     python bench/corpus.py midis/ --what=speed,tokens --files=500
 
-notes   note-ons of each file as mido, an independent reader, sees them, and how many are notes of ours
-speed   conversion beside midi2abc (Debian's abcmidi), the same files and processes, reading and writing included
-tokens  tokens a note of held-out tunes, by notation and vocabulary; the tokenizer sees other tunes only
-copies  how many planted copies are found as near-duplicates, and how alike different files are
+notes   note-ons as mido, an independent reader, sees them, and how many are notes of ours
+speed   conversion beside midi2abc (Debian's abcmidi): same files and processes, with in- and output
+tokens  tokens/note of held-out tunes, by notation and vocabulary; the tokenizer sees other tunes
+copies  how many planted copies are found as near-duplicates, and how similar different files are
 memory  peak of all processes of prepare.py together, for a part of the folder and for all of it
 """
 import glob
@@ -43,7 +44,7 @@ class Settings:
     seed: int = 0                                       # of the draw
 
 
-# ---------------------------------------------------------------------------------------------------------------- notes
+# -------------------------------------------------------------------------------------------- notes
 
 def compared(path):
     """(how the file was read, note-ons that mido sees, how many of them are no notes of ours)."""
@@ -75,13 +76,14 @@ def notes(paths, s):
         how, total, missing = outcome if isinstance(outcome, tuple) else (outcome.reason, 0, 0)
         row = rows.setdefault(how, Counter())
         row.update(files=1, notes=total, missing=missing, files_with_missing=missing > 0)
-    print('\n| how it was read | files | note-ons | not among ours | in so many files |\n|---|---|---|---|---|')
+    print('\n| how it was read | files | note-ons | not among ours | in so many files |')
+    print('|---|---|---|---|---|')
     for how, row in sorted(rows.items()):
         print(f"| {how} | {row['files']:,} | {row['notes']:,} | {row['missing']:,} "
               f"| {row['files_with_missing']:,} |")
 
 
-# ---------------------------------------------------------------------------------------------------------------- speed
+# -------------------------------------------------------------------------------------------- speed
 
 def full(path):
     return sum(record.get('notes', 0) for record in convert.convert((path, path, convert.Form())))
@@ -102,7 +104,9 @@ def abcmidi(path):
 
 
 def timed(job):
-    """(result, CPU seconds of this process and the programs it started) of job = (function, path)."""
+    """(result, CPU seconds of this process and the programs it started) of job = (function,
+    path).
+    """
     function, path = job
     before = sum(os.times()[:4])
     return function(path), sum(os.times()[:4]) - before
@@ -111,24 +115,26 @@ def timed(job):
 def speed(paths, s):
     """Wall time of all processes, and CPU time, which other work on the machine disturbs less."""
     rows, notes = [], 0
-    functions = {'builtin, codec alone': codec, 'builtin, as prepare.py runs it': full, 'midi2abc': abcmidi}
+    functions = {'builtin, codec alone': codec, 'builtin, as prepare.py runs it': full,
+                 'midi2abc': abcmidi}
     for name, function in functions.items():
         jobs = [(function, os.devnull)] * s.workers + [(function, path) for path in paths]
         answers = pool.run(timed, jobs, s.workers, 600)
-        for _ in range(s.workers):                              # the start of the workers is not timed
+        for _ in range(s.workers):  # the start of the workers is not timed
             next(answers)
         start = time.perf_counter()
         outcomes = [outcome for _, outcome in answers if isinstance(outcome, tuple)]
         rows.append((name, time.perf_counter() - start, sum(cpu for _, cpu in outcomes)))
         notes = notes or sum(n for n, _ in outcomes)
     print(f'\n{len(paths)} files, {notes:,} notes, {s.workers} processes\n')
-    print('| conversion | wall s | files/s | notes/s | CPU s | notes per CPU second |\n|---|---|---|---|---|---|')
+    print('| conversion | wall s | files/s | notes/s | CPU s | notes per CPU second |')
+    print('|---|---|---|---|---|---|')
     for name, wall, cpu in rows:
         print(f'| {name} | {wall:.2f} | {len(paths) / wall:.0f} | {notes / wall:,.0f} | {cpu:.2f} '
               f'| {notes / cpu:,.0f} |')
 
 
-# --------------------------------------------------------------------------------------------------------------- tokens
+# ------------------------------------------------------------------------------------------- tokens
 
 def texts(path):
     """(notes, our text, our text with gate times, midi2abc's text) of a file, or None."""
@@ -140,11 +146,14 @@ def texts(path):
     except MidiError:
         return None
     foreign, reason = convert.midi2abc(data)
-    return None if reason else (len(music.notes), notation.encode(music), notation.encode(gates), foreign)
+    if reason:
+        return None
+    return len(music.notes), notation.encode(music), notation.encode(gates), foreign
 
 
 def tokens(paths, s):
-    rows = sorted(outcome for _, outcome in pool.run(texts, paths, s.workers, 60) if isinstance(outcome, tuple))
+    rows = sorted(outcome for _, outcome in pool.run(texts, paths, s.workers, 60)
+                  if isinstance(outcome, tuple))
     random.Random(s.seed).shuffle(rows)
     val, train = rows[:len(rows) // 10], rows[len(rows) // 10:]
     notes = sum(row[0] for row in val)
@@ -154,14 +163,17 @@ def tokens(paths, s):
     plans += [('gate times', 2, 5000), ('midi2abc', 3, 5000), ('midi2abc', 3, 'char')]
     for name, column, vocabulary in plans:
         kind = 'char' if vocabulary == 'char' else 'bpe'
-        tokenizer = bpe.train((row[column] for row in train), 0 if kind == 'char' else vocabulary, kind)
-        counted = sum(len(ids) for ids in tokenizer.encode_batch([row[column] for row in val], s.workers))
+        size = 0 if kind == 'char' else vocabulary
+        tokenizer = bpe.train((row[column] for row in train), size, kind)
+        encoded = tokenizer.encode_batch([row[column] for row in val], s.workers)
+        counted = sum(len(ids) for ids in encoded)
         characters = sum(len(row[column]) for row in val)
         label = vocabulary if kind == 'bpe' else f'char ({tokenizer.vocab_size})'
-        print(f'| {name} | {label} | {counted / notes:.3f} | {characters / counted:.2f} |', flush=True)
+        print(f'| {name} | {label} | {counted / notes:.3f} | {characters / counted:.2f} |',
+              flush=True)
 
 
-# --------------------------------------------------------------------------------------------------------------- copies
+# ------------------------------------------------------------------------------------------- copies
 
 def planted(music, draw):
     """Dict: kind of copy -> Music."""
@@ -176,12 +188,16 @@ def planted(music, draw):
     reordered = music.notes.copy()
     reordered[:, 3] = np.argsort(order)[voice]
     others = [v if v.is_drum else Voice(draw.randrange(128)) for v in music.voices]
+    faster = [(time, round(1.3 * tempo)) for time, tempo in music.tempos]
+    is_early = onset < 0.8 * (onset + duration).max()
     return {'retitled': replace(music, title='another name'),
             'transposed': replace(music, notes=higher),
-            'another tempo': replace(music, tempos=[(time, round(1.3 * tempo)) for time, tempo in music.tempos]),
-            'note values doubled': replace(music, notes=doubled, meters=meters, tempos=tempos, keys=keys),
-            'tracks reordered': replace(music, notes=reordered, voices=[music.voices[v] for v in order]),
-            'first 80%': replace(music, notes=music.notes[onset < 0.8 * (onset + duration).max()]),
+            'another tempo': replace(music, tempos=faster),
+            'note values doubled': replace(music, notes=doubled, meters=meters, tempos=tempos,
+                                           keys=keys),
+            'tracks reordered': replace(music, notes=reordered,
+                                        voices=[music.voices[v] for v in order]),
+            'first 80%': replace(music, notes=music.notes[is_early]),
             'other programs': replace(music, voices=others)}
 
 
@@ -205,20 +221,23 @@ def copies(paths, s):
                 path = os.path.join(folder, 'copy.mid')
                 write_midi(copy, path)
                 copied, _ = read_midi(path)
-            found.setdefault(kind, []).append(dedupe.similarity(record['sketch'], dedupe.sketch(copied)))
+            similarity = dedupe.similarity(record['sketch'], dedupe.sketch(copied))
+            found.setdefault(kind, []).append(similarity)
     print(f'\n{tried} copies of each kind; a near-duplicate has similarity {dedupe.THRESHOLD}\n')
-    print('| planted copy | found | lowest similarity | 5% quantile | median |\n|---|---|---|---|---|')
+    print('| planted copy | found | lowest similarity | 5% quantile | median |')
+    print('|---|---|---|---|---|')
     for kind, values in found.items():
-        share, low, middle = np.mean(np.array(values) >= dedupe.THRESHOLD), *np.quantile(values, (0.05, 0.5))
+        share = np.mean(np.array(values) >= dedupe.THRESHOLD)
+        low, middle = np.quantile(values, (0.05, 0.5))
         print(f'| {kind} | {share:.1%} | {min(values):.2f} | {low:.2f} | {middle:.2f} |')
     near = dedupe.Near(originals)
     pairs = sum(len(near.of(sketch)) - 1 for sketch in originals) // 2
     everything = len(originals) * (len(originals) - 1) // 2
-    print(f'\nof {everything:,} pairs of the {len(originals)} files themselves, {pairs} are near-duplicates '
-          f'({pairs / everything:.4%})')
+    print(f'\nof {everything:,} pairs of the {len(originals)} files themselves, {pairs} are '
+          f'near-duplicates ({pairs / everything:.4%})')
 
 
-# --------------------------------------------------------------------------------------------------------------- memory
+# ------------------------------------------------------------------------------------------- memory
 
 def tree(pid):
     """The process and all its descendants."""
@@ -254,15 +273,17 @@ def memory(folder, paths, s):
                     os.symlink(os.path.abspath(path), os.path.join(source, f'{i:06}.mid'))
             start = time.perf_counter()
             prepare = os.path.join(ROOT, 'prepare.py')
-            process = subprocess.Popen([sys.executable, prepare, f'--source={source}', f'--out_dir={scratch}/out',
-                                        f'--workers={s.workers}'], stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [sys.executable, prepare, f'--source={source}', f'--out_dir={scratch}/out',
+                 f'--workers={s.workers}'], stdout=subprocess.DEVNULL)
             peak = 0
             while process.poll() is None:
                 peak = max(peak, sum(map(proportional_set_size, tree(process.pid))))
                 time.sleep(0.25)
             seconds = time.perf_counter() - start
             n = len(part) if part else len(files_of(folder))
-            print(f'| {n:,} | {seconds:.0f} | {n / seconds:.0f} | {peak / 2 ** 20:.2f} GiB |', flush=True)
+            print(f'| {n:,} | {seconds:.0f} | {n / seconds:.0f} | {peak / 2 ** 20:.2f} GiB |',
+                  flush=True)
 
 
 def files_of(folder):

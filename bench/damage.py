@@ -1,6 +1,8 @@
-"""Damaged MIDI files: real files cut off, with bits flipped, bytes replaced or a broken header, and noise.
+"""Damaged MIDI files: real files cut off, with bits flipped, bytes replaced or a broken header,
+and noise.
 
-Each must be read and come through the notation note for note, or be refused with a reason. Nothing may crash or hang.
+Each must be read and come through the notation note for note, or be refused with a reason. Nothing
+may crash or hang.
 
     python bench/damage.py FOLDER --mutations=10000
 """
@@ -61,7 +63,8 @@ def outcomes(job):
         try:
             music, about = read_midi(data)
             same = (decode(encode(music)).notes == music.notes).all()
-            counts[kind, ('repaired' if about['repaired'] else 'read') if same else 'CHANGED BY THE NOTATION'] += 1
+            how = 'repaired' if about['repaired'] else 'read'
+            counts[kind, how if same else 'CHANGED BY THE NOTATION'] += 1
         except MidiError:
             counts[kind, 'refused'] += 1
         except Exception as e:
@@ -71,8 +74,9 @@ def outcomes(job):
 
 def main():
     s = configure(Settings)
-    paths = sorted(path for folder in s.paths for path in glob.glob(os.path.join(folder, '**', '*.mid'), recursive=True)
-                   if 0 < os.path.getsize(path) < 40_000)
+    found = [path for folder in s.paths
+             for path in glob.glob(os.path.join(folder, '**', '*.mid'), recursive=True)]
+    paths = sorted(path for path in found if 0 < os.path.getsize(path) < 40_000)
     if not paths:
         fail('give a folder with MIDI files below 40 kB')
     rng = random.Random(s.seed)
@@ -85,7 +89,8 @@ def main():
             print(f'a job of {BATCH} mutations was lost: {counts.reason}')
         else:
             total.update(counts)
-    columns = sorted({outcome for _, outcome in total}, key=lambda outcome: (outcome.isupper(), outcome))
+    columns = sorted({outcome for _, outcome in total},
+                     key=lambda outcome: (outcome.isupper(), outcome))
     print(f"{'':<16}" + ''.join(f'{column:>12}' for column in columns))
     for kind in KINDS:
         print(f'{kind:<16}' + ''.join(f'{total[kind, column]:>12,}' for column in columns))

@@ -1,1 +1,3 @@
-"""From files to clean text: sources, conversion, exact and near-duplicates, what is kept. Behind prepare.py."""
+"""From files to clean text: sources, conversion, exact and near-duplicates, what is kept. Behind
+prepare.py.
+"""

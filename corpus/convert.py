@@ -1,11 +1,13 @@
-"""One file of a corpus -> its tunes in our notation, with all that later stages need to know. Runs in the pool.
+"""One file of a corpus -> its tunes in our notation, with all that later stages need to know. Runs
+in the pool.
 
     for record in convert((item.name, item.data, Form())): ...
 
-A record is a dict of `file` and either `reason` (why it is left out) and `notes` (lost with it), or `text` (what models
-read), `notes`, `bars`, `key` (SHA-256 of the canonical notation: titles and file names do not matter), `sketch`
-(dedupe.py), `report` (music/quantise.py on what it changed; None for sources that need no quantisation) and `remarks`
-(music/notes.py: what the reader repaired, skipped or guessed).
+A record is a dict of `file` and either `reason` (why it is left out) and `notes` (lost with it),
+or `text` (what models read), `notes`, `bars`, `key` (SHA-256 of the canonical notation: titles and
+file names do not matter), `sketch` (dedupe.py), `report` (music/quantise.py on what it changed;
+None for sources that need no quantisation) and `remarks` (music/notes.py: what the reader
+repaired, skipped or guessed).
 """
 import hashlib
 import os
@@ -35,11 +37,13 @@ class Form(NamedTuple):
     converter: str = 'builtin'          # builtin: our notation; midi2abc
     beats: bool = False                 # of our notation: a space before what starts on a beat
     repeats: bool = False               # of our notation: repeated sections once, with marks
-    phrases: bool = False               # of our notation: a mark behind every fourth bar
+    phrases: bool = False               # of our notation: a mark after every fourth bar
 
 
 def convert(job):
-    """List of records of `job` = (name, path or bytes or None, Form, what else the caller likes)."""
+    """List of records of `job` = (name, path or bytes or None, Form, what else the caller
+    likes).
+    """
     name, data, form, *_ = job
     if data is None:
         return [{'file': name, 'reason': 'larger than 16 MB'}]
@@ -65,7 +69,9 @@ def convert(job):
 
 
 def read(name, data):
-    """Yield (Music, report or None, reason or None) for each tune of a file; Music is None if there is a reason."""
+    """Yield (Music, report or None, reason or None) for each tune of a file; Music is None if
+    there is a reason.
+    """
     suffix = os.path.splitext(name)[1].lower()
     if suffix == '.abc':
         for _, music, reason in read_abc(decoded(data)):
@@ -78,20 +84,27 @@ def read(name, data):
 
 
 def describe(music, report, text):
-    """The part of a record that comes from the music. The key is a hash of its plainest text, whatever `text` has."""
+    """The part of a record that comes from the music. The key is a hash of its plainest text,
+    whatever `text` has.
+    """
     bars = len(bar_starts(music)) - 1
     canonical = notation.encode(music)
     silent = canonical.count('Z|\n')
-    reason = ('fewer than 20 notes' if len(music.notes) < MIN_NOTES else 'fewer than 4 bars' if bars < MIN_BARS
-              else 'mostly silent' if silent > MAX_SILENCE * bars else None)
-    if reason:
-        return {'reason': reason, 'notes': len(music.notes)}
-    return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(), 'notes': len(music.notes),
-            'bars': bars, 'sketch': dedupe.sketch(music), 'report': report, 'remarks': dict(music.remarks)}
+    if len(music.notes) < MIN_NOTES:
+        return {'reason': 'fewer than 20 notes', 'notes': len(music.notes)}
+    if bars < MIN_BARS:
+        return {'reason': 'fewer than 4 bars', 'notes': len(music.notes)}
+    if silent > MAX_SILENCE * bars:
+        return {'reason': 'mostly silent', 'notes': len(music.notes)}
+    return {'text': text or canonical, 'key': hashlib.sha256(canonical.encode()).hexdigest(),
+            'notes': len(music.notes), 'bars': bars, 'sketch': dedupe.sketch(music),
+            'report': report, 'remarks': dict(music.remarks)}
 
 
 def midi2abc(data):
-    """(text, None) or (None, reason): what Debian's abcmidi makes of MIDI bytes, without titles and comments."""
+    """(text, None) or (None, reason): what Debian's abcmidi makes of MIDI bytes, without titles
+    and comments.
+    """
     with tempfile.NamedTemporaryFile(suffix='.mid') as f:
         f.write(data)
         f.flush()
@@ -102,7 +115,8 @@ def midi2abc(data):
     if run.returncode:
         return None, 'midi2abc: crash' if run.returncode < 0 else 'midi2abc: error'
     lines = [line for line in run.stdout.decode('latin-1').splitlines()
-             if not line.startswith(('X:', 'T:')) and (not line.startswith('%') or line.startswith('%%MIDI'))]
+             if not line.startswith(('X:', 'T:'))
+             and (not line.startswith('%') or line.startswith('%%MIDI'))]
     text = '\n'.join(lines) + '\n'
     if not re.search(r'^(?!%|[A-Z]:).*[A-Ga-g]', text, re.M):
         return None, 'midi2abc: no notes'

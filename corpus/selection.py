@@ -1,8 +1,10 @@
-"""Which converted tunes are kept, and on which side of the split: no music twice, none nearly on two sides.
+"""Which converted tunes are kept, and on which side of the split: no music twice, none nearly on
+two sides.
 
     tunes, left_out, quantisation, remarks, leakage = select(paths, settings)
 
-The sketches of train are read apart, one at a time, so that memory holds those of val and test only.
+The sketches of train are read apart, one at a time, so that memory holds those of val and test
+only.
 """
 import hashlib
 import re
@@ -13,17 +15,18 @@ import numpy as np
 from corpus import dedupe, shards
 from plumbing.progress import Progress
 
-TUNE = np.dtype([('key', 'S64'), ('side', 'U5'),                        # hash of the music; train, val or test
-                 ('shard', np.int32), ('at', np.int64), ('size', np.int64),     # where its text is: in paths, in bytes
+TUNE = np.dtype([('key', 'S64'), ('side', 'U5'),  # hash of the music; train, val or test
+                 # where its text is: in paths, in bytes
+                 ('shard', np.int32), ('at', np.int64), ('size', np.int64),
                  ('notes', np.int32), ('bars', np.int32), ('kept', bool)])
 
 
 def select(paths, s):
     """What is kept of the shards at `paths`; `s`: settings of prepare.py.
 
-    Returns a TUNE array sorted by key, an order that is no file's; the list of what is left out, (file, reason, notes,
-    the file that it is like or ''); and figures for meta.json of what quantisation changed, of what the readers
-    remarked, and of what still leaks.
+    Returns a TUNE array sorted by key, an order that is no file's; the list of what is left out,
+    (file, reason, notes, the file that it is like or ''); and figures for meta.json of what
+    quantisation changed, of what the readers remarked, and of what still leaks.
     """
     tunes, names, sketches, left_out, quantisation, remarks = read(paths, s)
 
@@ -37,7 +40,8 @@ def select(paths, s):
         return np.flatnonzero(tunes['kept'] & np.isin(tunes['side'], sides)).tolist()
 
     keys, first, which = np.unique(tunes['key'], return_index=True, return_inverse=True)
-    leave_out({i: j for i, j in enumerate(first[which].tolist()) if i != j}, 'same music as another')
+    leave_out({i: j for i, j in enumerate(first[which].tolist()) if i != j},
+              'same music as another')
     leakage = {'same_music': len(kept('train', 'val', 'test')) - len(keys)}
     near_val = nearly_one_of(kept('val'), sketches, ((i, sketches[i]) for i in kept('test')))
     leakage['test_near_val'] = 0 if s.near_duplicates else len(near_val)
@@ -52,8 +56,9 @@ def select(paths, s):
 
 
 def read(paths, s):
-    """(tunes, their files, {index of a tune of val or test: its sketch}, left_out of what is no tune, quantisation,
-    {remark: how many tunes have it, how often}) of all that was converted."""
+    """(tunes, their files, {index of a tune of val or test: its sketch}, left_out of what is no
+    tune, quantisation, {remark: how many tunes have it, how often}) of all that was converted.
+    """
     rows, names, sketches, left_out, quantised, remarks = [], [], {}, [], Counter(), {}
     for shard, path in enumerate(paths):
         for record in shards.records_of(path):
@@ -62,7 +67,7 @@ def read(paths, s):
                 left_out.append((name, record['reason'], record.get('notes', 0), ''))
                 continue
             report, where = record['report'], side(record['key'], s)
-            if report:                                          # of MIDI files, see music/quantise.py
+            if report:  # of MIDI files, see music/quantise.py
                 is_exact = report['onsets_within_twelfth'] >= 0.995 * report['notes']
                 quantised.update(report, files=1, files_exact=is_exact)
             for what, times in record['remarks'].items():
@@ -81,11 +86,15 @@ def read(paths, s):
 def side(key, s):
     """'val', 'test' or 'train': a function of the tune's own music and the seed alone."""
     u = int(hashlib.sha256(f'{s.seed}:{key}'.encode()).hexdigest()[:16], 16) / 2 ** 64
-    return 'val' if u < s.val_fraction else 'test' if u < s.val_fraction + s.test_fraction else 'train'
+    if u < s.val_fraction:
+        return 'val'
+    return 'test' if u < s.val_fraction + s.test_fraction else 'train'
 
 
 def nearly_one_of(others, sketches, queries):
-    """{index: index of the first of `others` that it is a near-duplicate of} for `queries`, pairs (index, sketch)."""
+    """{index: index of the first of `others` that it is a near-duplicate of} for `queries`, pairs
+    (index, sketch).
+    """
     near = dedupe.Near([sketches[j] for j in others])
     found = ((i, near.of(sketch)) for i, sketch in queries)
     return {i: others[likes[0]] for i, likes in found if likes}
@@ -93,7 +102,8 @@ def nearly_one_of(others, sketches, queries):
 
 def train_sketches(paths, tunes):
     """Yield (index, sketch) of the tunes of train that are kept."""
-    records = (record for path in paths for record in shards.records_of(path) if 'reason' not in record)
+    records = (record for path in paths for record in shards.records_of(path)
+               if 'reason' not in record)
     with Progress('near-duplicates', 'tunes') as progress:
         for i, record in enumerate(records):
             if tunes['side'][i] == 'train' and tunes['kept'][i]:
@@ -102,7 +112,9 @@ def train_sketches(paths, tunes):
 
 
 def quantisation_figures(total):
-    """What quantisation changed in the MIDI files that were converted: counts, shares of the notes and means."""
+    """What quantisation changed in the MIDI files that were converted: counts, shares of the notes
+    and means.
+    """
     if not total['files']:
         return {}
     return {'files': total['files'], 'notes': total['notes'], 'repaired_files': total['repaired'],

@@ -1,14 +1,16 @@
-"""A corpus converted in shards, each written whole and once, so that an interrupted run goes on where it was.
+"""A corpus converted in shards, each written whole and once, so that an interrupted run goes on
+where it was.
 
-    paths, not_read = convert_all(['midis/', 'more.zip'], 'data/x/shards', Form(), shard_files=200, workers=4,
-                                  time_limit_s=60)
+    paths, not_read = convert_all(['midis/', 'more.zip'], 'data/x/shards', Form(), shard_files=200,
+                                  workers=4, time_limit_s=60)
     for record in records_of(paths[0]): ...
     text = read_text(paths[0], record['at'], record['size'])
 
-A shard is PATH.abc, the texts one after the other, and PATH.json, written last: a line for each tune (see convert.py)
-with the place of its text. PATH is a hash of the shard's files (name, size, time or content) and of the code and the
-libraries that convert them, so a shard that is there is right. A shard that has lost a file by chance (pool.py) goes by
-another name, so that the next run converts it again.
+A shard is PATH.abc, the texts one after the other, and PATH.json, written last: a line for each
+tune (see convert.py) with the place of its text. PATH is a hash of the shard's files (name, size,
+time or content) and of the code and the libraries that convert them, so a shard that is there is
+right. A shard that has lost a file by chance (pool.py) goes by another name, so that the next run
+converts it again.
 """
 import base64
 import glob
@@ -32,13 +34,13 @@ LIBRARIES = 'numpy',                # of which a conversion depends
 def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
     """Convert all files of the sources.
 
-    Returns the paths (without suffix) of the shards, in the order of the files, and a Counter of the
-    files that are no music, by suffix.
+    Returns the paths (without suffix) of the shards, in the order of the files, and a Counter of
+    the files that are no music, by suffix.
     """
     not_read = Counter()
     os.makedirs(folder, exist_ok=True)
     paths = {}                                  # path of a shard -> that under which it is saved
-    pending = {}                                # path of a shard -> [records of a file, None until they are there]
+    pending = {}  # path of a shard -> [records of a file, None until they are there]
     done = reused = left_out = fraction = 0
 
     def jobs():
@@ -56,15 +58,18 @@ def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
                 yield item.name, item.data, form, path, i
 
     with Progress('convert', 'files') as progress:
-        for (name, _, _, path, i), outcome in pool.run(convert.convert, jobs(), workers, time_limit_s):
+        outcomes = pool.run(convert.convert, jobs(), workers, time_limit_s)
+        for (name, _, _, path, i), outcome in outcomes:
             if isinstance(outcome, pool.Lost):
                 outcome = [{'file': name, 'reason': outcome.reason, 'by_chance': outcome.by_chance}]
             pending[path][i] = outcome
             if None not in pending[path]:
-                paths[path] = save(path, [record for records in pending.pop(path) for record in records])
+                records = [record for of_file in pending.pop(path) for record in of_file]
+                paths[path] = save(path, records)
             done += 1
             left_out += sum('reason' in record for record in outcome)
-            progress.show(done, fraction, f'{left_out:,} left out' + (f', {reused:,} done before' if reused else ''))
+            before = f', {reused:,} done before' if reused else ''
+            progress.show(done, fraction, f'{left_out:,} left out{before}')
     saved = list(paths.values())
     names = {os.path.basename(path) + suffix for path in saved for suffix in ('.abc', '.json')}
     for name in set(os.listdir(folder)) - names:                # of older runs, or half written
@@ -73,7 +78,8 @@ def convert_all(all_sources, folder, form, shard_files, workers, time_limit_s):
 
 
 def planned(all_sources, folder, form, shard_files, not_read=None):
-    """Yield (path, list of Items, how much of everything is read with them) of each shard. `not_read` as in sources.
+    """Yield (path, list of Items, how much of everything is read with them) of each shard.
+    `not_read` as in sources.
     """
     here = os.path.dirname(__file__), os.path.dirname(music.__file__)
     code = [path for room in here for path in glob.glob(os.path.join(glob.escape(room), '*.py'))]
@@ -82,7 +88,8 @@ def planned(all_sources, folder, form, shard_files, not_read=None):
         items = sources.items(source, not_read)
         while batch := list(islice(items, shard_files)):
             identity = hash_of([version, source, [(item.name, item.stamp) for item in batch]])
-            yield os.path.join(folder, identity[:24]), batch, (number + batch[-1].fraction) / len(all_sources)
+            fraction = (number + batch[-1].fraction) / len(all_sources)
+            yield os.path.join(folder, identity[:24]), batch, fraction
 
 
 def hash_of(data, files=()):
@@ -95,7 +102,9 @@ def hash_of(data, files=()):
 
 
 def save(path, records):
-    """Write a shard. Returns its path, which is another one if files were lost by chance, and tells which."""
+    """Write a shard. Returns its path, which is another one if files were lost by chance, and
+    tells which.
+    """
     lost = [record['file'] for record in records if record.get('by_chance')]
     if lost:
         path += '-lost-' + hash_of(lost)[:8]

@@ -1,8 +1,10 @@
-"""Where music comes from: folders, archives (read as a stream, never unpacked), the bundled books, Lakh by download.
+"""Where music comes from: folders, archives (read as a stream, never unpacked), the bundled books,
+Lakh by download.
 
     not_read = Counter()
-    for item in items('midis.tar.gz', not_read): ...        # an Item a file, in an order that does not change
-    not_read['.txt']                                        # when all are there: files that are no music, by suffix
+    for item in items('midis.tar.gz', not_read):    # an Item a file, in an order that never changes
+        ...
+    not_read['.txt']                                # files that are no music, by suffix
 """
 import bz2
 import gzip
@@ -33,7 +35,8 @@ LAKH_URL = 'http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz'
 LAKH_MD5 = '2536ce3fd2cede53ddaa264f731859ab'
 LAKH_PATH = os.path.join('data', 'downloads', 'lmd_full.tar.gz')
 RETRY_S = 3                         # between two attempts to download
-BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'), ('ryansMammoth', '.abc'))
+BUNDLED = (('bach', '.mxl'), ('airdsAirs', '.abc'), ('oneills1850', '.abc'),
+           ('ryansMammoth', '.abc'))
 
 
 @dataclass
@@ -50,12 +53,14 @@ def check(source):
         return
     if not os.path.isfile(source) or not source.lower().endswith(ARCHIVES + SUFFIXES):
         what = 'is of another kind' if os.path.isfile(source) else 'is not there'
-        fail(f"source: {source!r} {what}; give 'bundled', 'lakh', a folder, or an archive ({', '.join(ARCHIVES)})")
+        fail(f"source: {source!r} {what}; give 'bundled', 'lakh', a folder, or an archive "
+             f"({', '.join(ARCHIVES)})")
 
 
 def name_of(source):
     """What the data of a source are called: its last part, without the suffix of an archive."""
-    return re.sub(r'\.(tar(\.\w+)?|tgz|zip)$', '', os.path.basename(os.path.abspath(source)), flags=re.I)
+    name = os.path.basename(os.path.abspath(source))
+    return re.sub(r'\.(tar(\.\w+)?|tgz|zip)$', '', name, flags=re.I)
 
 
 def items(source, not_read=None):
@@ -114,7 +119,7 @@ def head_of(path):
 def path_items(folder, names, not_read):
     for i, name in enumerate(names, 1):
         path = os.path.join(folder, name)
-        if not os.path.isfile(path):                            # removed meanwhile, a dangling link, a pipe
+        if not os.path.isfile(path):  # removed meanwhile, a dangling link, a pipe
             not_read[kind_of(name)] += 1
             continue
         info = os.stat(path)
@@ -126,7 +131,8 @@ def folder_files(folder, not_read):
     """All music under `folder`, by name."""
     names = []
     for parent, folders, files in os.walk(folder):
-        if 'source.json' in files and 'shards' in folders:      # an out_dir of prepare.py: music, but not from outside
+        # an out_dir of prepare.py: music, but not from outside
+        if 'source.json' in files and 'shards' in folders:
             not_read['prepared data'] += 1
             folders.clear()
             continue
@@ -145,10 +151,15 @@ def bundled_files(not_read):
     """The chorales and tune books in the music21 package, without importing it."""
     package = importlib.util.find_spec('music21')
     corpus = os.path.join(package.submodule_search_locations[0], 'corpus') if package else ''
-    names = [os.path.join(folder, name) for folder, suffix in BUNDLED if os.path.isdir(os.path.join(corpus, folder))
-             for name in sorted(os.listdir(os.path.join(corpus, folder))) if name.endswith(suffix)]
+    names = []
+    for folder, suffix in BUNDLED:
+        if os.path.isdir(os.path.join(corpus, folder)):
+            names += [os.path.join(folder, name)
+                      for name in sorted(os.listdir(os.path.join(corpus, folder)))
+                      if name.endswith(suffix)]
     if not names:
-        fail('source: the bundled music is in the package music21, which is not there; pip install -r requirements.txt')
+        fail('source: the bundled music is in the package music21, which is not there; '
+             'pip install -r requirements.txt')
     return path_items(corpus, names, not_read)
 
 
@@ -157,26 +168,28 @@ def archive_files(path, not_read):
     try:
         yield from (zip_files if path.lower().endswith('.zip') else tar_files)(path, not_read)
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError,
-            NotImplementedError) as e:                          # the last: a compression that Python does not know
+            NotImplementedError) as e:  # the last: a compression that Python does not know
         fail(f'source: archive {path!r} is damaged ({e})')
 
 
 def tar_files(path, not_read):
     size = os.path.getsize(path)
-    unpack = {'tar': lambda raw: raw, 'xz': lzma.open, 'bz2': bz2.open}.get(path.lower().rsplit('.', 1)[1], gzip.open)
-    with open(path, 'rb') as raw, unpack(raw) as stream, tarfile.open(fileobj=stream, mode='r|') as tar:
+    suffix = path.lower().rsplit('.', 1)[1]
+    unpack = {'tar': lambda raw: raw, 'xz': lzma.open, 'bz2': bz2.open}.get(suffix, gzip.open)
+    with (open(path, 'rb') as raw, unpack(raw) as stream,
+          tarfile.open(fileobj=stream, mode='r|') as tar):
         for member in tar:
-            tar.members = []                                    # else tarfile keeps every header it has ever read
+            tar.members = []  # else tarfile keeps every header it has ever read
             if member.isdir():
                 continue
-            data = None
-            if member.isfile() and member.name.lower().endswith(SUFFIXES) and member.size <= MAX_BYTES:
+            data, is_file = None, member.isfile()
+            if is_file and member.name.lower().endswith(SUFFIXES) and member.size <= MAX_BYTES:
                 data = tar.extractfile(member).read()
-            if member.isfile() and is_music(member.name, lambda: (data or b'score-partwise')[:SNIFFED]):
+            if is_file and is_music(member.name, lambda: (data or b'score-partwise')[:SNIFFED]):
                 yield Item(member.name, stamp(data), data, raw.tell() / size)
             else:
                 not_read[kind_of(member.name)] += 1
-        while stream.read(1 << 20):                             # to its end, where a cut-off archive shows
+        while stream.read(1 << 20):  # to its end, where a cut-off archive shows
             pass
 
 
@@ -205,9 +218,11 @@ def stamp(data):
 
 
 def download(url, path, md5, attempts=5):
-    """Fetch `url` to `path` unless it is there, going on where an earlier try stopped. Exits with a line if that fails.
+    """Fetch `url` to `path` unless it is there, going on where an earlier try stopped. Exits with
+    a line if that fails.
 
-    The file appears under its name only when it is whole and its md5 is right. Until then it is `path`.part.
+    The file appears under its name only when it is whole and its md5 is right. Until then it is
+    `path`.part.
     """
     if os.path.exists(path):
         return
@@ -218,13 +233,15 @@ def download(url, path, md5, attempts=5):
             fetch(url, part)
             break
         except urllib.error.HTTPError as e:
-            if e.code == 416:                                   # nothing is left: the part is whole, or of another file
+            if e.code == 416:  # nothing is left: the part is whole, or of another file
                 break
-            fail(f'download: {url} answers {e.code} {e.reason}; fetch the file by other means and put it at {path}')
-        except OSError as e:                                    # urllib's URLError, timeouts, resets
+            fail(f'download: {url} answers {e.code} {e.reason}; fetch the file by other means '
+                 f'and put it at {path}')
+        except OSError as e:  # urllib's URLError, timeouts, resets
             reason = getattr(e, 'reason', e)
             if attempt == attempts - 1:
-                fail(f'download: {url} cannot be reached ({reason}); run again to go on, or put the file at {path}')
+                fail(f'download: {url} cannot be reached ({reason}); run again to go on, '
+                     f'or put the file at {path}')
             print(f'download: interrupted ({reason}), trying again', flush=True)
             time.sleep(RETRY_S)
     digest = hashlib.md5()
@@ -234,12 +251,15 @@ def download(url, path, md5, attempts=5):
         os.fsync(f.fileno())
     if digest.hexdigest() != md5:
         os.remove(part)
-        fail(f'download: {url} arrived with md5 {digest.hexdigest()} instead of {md5}; the file was removed, run again')
+        fail(f'download: {url} arrived with md5 {digest.hexdigest()} instead of {md5}; '
+             'the file was removed, run again')
     os.replace(part, path)
 
 
 def fetch(url, part):
-    """Append what is missing of `url` to the file `part`. Raises OSError if the connection ends early."""
+    """Append what is missing of `url` to the file `part`. Raises OSError if the connection ends
+    early.
+    """
     have = os.path.getsize(part) if os.path.exists(part) else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -247,7 +267,8 @@ def fetch(url, part):
             have = 0
         length = answer.headers.get('Content-Length')
         total = have + int(length) if length else None
-        with open(part, 'ab' if have else 'wb') as f, Progress('download', 'MB', 2 ** 20) as progress:
+        mode = 'ab' if have else 'wb'
+        with open(part, mode) as f, Progress('download', 'MB', 2 ** 20) as progress:
             while block := answer.read(1 << 18):
                 f.write(block)
                 progress.show(f.tell() - have, f.tell() / total if total else None)

@@ -1,12 +1,15 @@
-"""What a person wants to know of a prepared corpus: a table of its meta.json, and a picture of its tunes' lengths."""
+"""What a person wants to know of a prepared corpus: a table of its meta.json, and a picture of its
+tunes' lengths.
+"""
 import numpy as np
 
 from plumbing.files import atomic_write
 
 
 def table(meta):
-    """Text: the counts of each side, what was left out, what was not read, what was repaired, skipped or guessed, what
-    quantisation changed, and what leaks."""
+    """Text: the counts of each side, what was left out, what was not read, what was repaired,
+    skipped or guessed, what quantisation changed, and what leaks.
+    """
     counted = ('tunes', 'notes', 'bars', 'tokens', 'characters')
     lines = ['', row('', *counted, 'tokens/note', 'chars/token', width=6)]
     for name, c in meta['splits'].items():
@@ -20,11 +23,14 @@ def table(meta):
         lines += [row('  ' + suffix, n) for suffix, n in meta['not_read'].items()]
     if meta['remarks']:
         lines += ['', row('read, but', 'tunes', 'times', width=60)]
-        lines += [row('  ' + what, c['tunes'], c['times'], width=60) for what, c in meta['remarks'].items()]
+        lines += [row('  ' + what, c['tunes'], c['times'], width=60)
+                  for what, c in meta['remarks'].items()]
     for title in ('quantisation', 'leakage'):
-        figures = [row('  ' + name.replace('_', ' '), figure) for name, figure in meta[title].items()]
+        figures = [row('  ' + name.replace('_', ' '), figure)
+                   for name, figure in meta[title].items()]
         lines += ['', title, *figures] if figures else []
-    return '\n'.join([*lines, '', f"vocabulary {meta['vocab_size']:,} ({meta['tokenizer']['kind']})"])
+    lines += ['', f"vocabulary {meta['vocab_size']:,} ({meta['tokenizer']['kind']})"]
+    return '\n'.join(lines)
 
 
 def row(label, *cells, width=44):
@@ -45,7 +51,8 @@ def histogram(lengths, path):
     for name, n in lengths.items():
         axes.hist(n, bins, histtype='step', weights=np.full(len(n), 1 / len(n)),
                   label=f'{name}: {len(n):,} tunes, median {int(np.median(n)):,}')
-    axes.set(xscale='log', xlabel='tokens in a tune', ylabel='share of the tunes', title='Lengths of tunes')
+    axes.set(xscale='log', xlabel='tokens in a tune', ylabel='share of the tunes',
+             title='Lengths of tunes')
     axes.legend()
     figure.tight_layout()
     with atomic_write(path) as f:

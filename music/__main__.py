@@ -1,7 +1,7 @@
 """MIDI, ABC and MusicXML, each turned into any of the others: the suffixes of the files say which.
 
     python -m music in.mid out.abc
-    python -m music in.abc out.musicxml         # of several tunes: out-1.musicxml, out-2.musicxml, ...
+    python -m music in.abc out.musicxml  # of several tunes: out-1.musicxml, out-2.musicxml, ...
     python -m music in.mxl out.mid
 
 Read are .mid .midi .kar .rmi, .abc, and .musicxml .xml .mxl; written are .mid .midi, .abc, and
@@ -32,7 +32,9 @@ CONTAINER = ('<?xml version="1.0" encoding="UTF-8"?>\n<container><rootfiles><roo
 
 
 def read(source):
-    """List of (title, Music or None, reason or None) of a file; the title is '' where it has none."""
+    """List of (title, Music or None, reason or None) of a file; the title is '' where it has
+    none.
+    """
     data, suffix = source.read_bytes(), source.suffix.lower()
     if suffix == '.abc':
         return list(read_abc(decoded(data)))
@@ -77,9 +79,10 @@ def main(arguments):
         for i, (title, music) in enumerate(good, 1):
             path = target if len(good) == 1 else target.with_stem(f'{target.stem}-{i}')
             write(music, title or source.stem, path)
-            print(f'{path}: {title or "untitled"}, {len(music.notes):,} notes, {len(music.voices)} voices')
+            name = title or 'untitled'
+            print(f'{path}: {name}, {len(music.notes):,} notes, {len(music.voices)} voices')
             if line := remarks_line(music):
-                print(f'{source}: {title or "untitled"}: {line}', file=sys.stderr)
+                print(f'{source}: {name}: {line}', file=sys.stderr)
     except OSError as e:
         fail(f'{e.filename or target}: {e.strerror or e}')
     except MidiError as e:

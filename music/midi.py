@@ -29,7 +29,8 @@ def read_midi(source, close_gaps=True):
 
 
 def raw_midi(source):
-    """Dict of a path or bytes, as quantise reads it; times in units (floats). Raises MidiError(reason).
+    """Dict of a path or bytes, as quantise reads it; times in units (floats). Raises
+    MidiError(reason).
 
     Arrays, one entry a note in the order of the file: onset, duration, pitch, voice. Lists: voices;
     meters, tempos and keys, each (time, ...). Counter: remarks.
@@ -64,8 +65,9 @@ def numbered(values):
 
 
 def notes_of(events, at, remarks):
-    """(indices of the events that begin a note, ticks at which these notes end), in the order of the
-    file. `at`: indices of all note-ons and note-offs."""
+    """(indices of the events that begin a note, ticks at which these notes end), in the order of
+    the file. `at`: indices of all note-ons and note-offs.
+    """
     tick, pitch, velocity = events.tick[at], events.data[at, 0], events.data[at, 1]
     is_on = (events.status[at] >= 0x90) & (velocity > 0)
 
@@ -97,8 +99,8 @@ def notes_of(events, at, remarks):
 def ends_of_line(ticks, opens, silences, last, remarks):
     """Ends of the notes of one pitch: a list with an entry for each event, 0 for note-offs.
 
-    ticks, opens: of the note-ons (True) and note-offs. silences: ticks, ascending, at which all notes
-    end. last: tick at which the track ends.
+    ticks, opens: of the note-ons (True) and note-offs. silences: ticks, ascending, at which all
+    notes end. last: tick at which the track ends.
     """
     ends, sounding = [0] * len(ticks), deque()
     for i, (tick, is_on) in enumerate(zip(ticks, opens)):
@@ -109,8 +111,8 @@ def ends_of_line(ticks, opens, silences, last, remarks):
     if not sounding:
         return ends
 
-    # There are fewer releases than notes. A note takes the first one before the next note. One at its
-    # own onset is for the note before it, if that still sounds.
+    # There are fewer releases than notes. A note takes the first one before the next note. One at
+    # its own onset is for the note before it, if that still sounds.
     n_endless, is_released = 0, True
     onsets = [i for i, is_on in enumerate(opens) if is_on]
     for i, following in zip(onsets, [*onsets[1:], None]):
@@ -156,8 +158,8 @@ def ports_of(events):
 def programs_of(events, index, track, channel):
     """Program of each note, given by the index of its event, its track and its channel.
 
-    It is the last one set on the channel before the note, by whatever track of its port. Of two that
-    are set at one time, that of the note's own track counts.
+    It is the last one set on the channel before the note, by whatever track of its port. Of two
+    that are set at one time, that of the note's own track counts.
     """
     changes = np.flatnonzero(events.status >> 4 == 12)
     program = np.zeros(len(index), int)
@@ -178,7 +180,8 @@ def programs_of(events, index, track, channel):
     setters = {}                # channel -> tracks that set programs on it
     for one in set(place_of_change.tolist()):
         setters.setdefault(one % 16, set()).add(one // 16)
-    players = [one for one in numbered(place)[0].tolist() if setters.get(one % 16, set()) - {one // 16}]
+    players = [one for one in numbered(place)[0].tolist()
+               if setters.get(one % 16, set()) - {one // 16}]
     ports = np.array(ports_of(events)) if players else None
     for one in players:
         is_foreign = ((place_of_change % 16 == one % 16) & (place_of_change != one)
@@ -219,16 +222,21 @@ def signatures(events, scale, remarks):
 
 
 def write_midi(music, path):
-    """Standard MIDI file of `music`: a conductor track, then a track per voice. Up to 15 voices have a channel each.
-    Beyond that, voices of one program share one; beyond 15 programs, more ports."""
+    """Standard MIDI file of `music`: a conductor track, then a track per voice. Up to 15 voices
+    have a channel each. Beyond that, voices of one program share one; beyond 15 programs, more
+    ports.
+    """
     file = mido.MidiFile(type=1, ticks_per_beat=UNITS * TICKS_PER_UNIT, charset='utf-8')
     meta = mido.MetaMessage
-    events = [(onset, meta('time_signature', numerator=n, denominator=d)) for onset, n, d in music.meters]
+    events = [(onset, meta('time_signature', numerator=n, denominator=d))
+              for onset, n, d in music.meters]
     if short := fitting_meter(music.pickup):
         events[0] = (music.pickup, events[0][1])
         events.insert(0, (0, meta('time_signature', numerator=short[0], denominator=short[1])))
-    events += [(onset, meta('set_tempo', tempo=min(round(6e7 / tempo), 2 ** 24 - 1))) for onset, tempo in music.tempos]
-    events += [(onset, meta('key_signature', key=KEY_NAMES[sharps, mode])) for onset, sharps, mode in music.keys]
+    events += [(onset, meta('set_tempo', tempo=min(round(6e7 / tempo), 2 ** 24 - 1)))
+               for onset, tempo in music.tempos]
+    events += [(onset, meta('key_signature', key=KEY_NAMES[sharps, mode]))
+               for onset, sharps, mode in music.keys]
     conductor = [(0, meta('track_name', name=music.title))] if music.title else []
     file.tracks.append(track(conductor + events))
 
@@ -238,23 +246,28 @@ def write_midi(music, path):
     for i, voice in enumerate(music.voices):
         port, channel = 0, 9
         if not voice.is_drum:
-            port, line = divmod(melodic.index(i) if len(melodic) <= 15 else programs.index(voice.program), 15)
-            channel = line + (line >= 9)                         # channel 9, counted from 0, is the drums'
+            number = melodic.index(i) if len(melodic) <= 15 else programs.index(voice.program)
+            port, line = divmod(number, 15)
+            channel = line + (line >= 9)  # channel 9, counted from 0, is the drums'
         messages = [(0, meta('midi_port', port=port)),
                     (0, mido.Message('program_change', channel=channel, program=voice.program))]
         for onset, duration, pitch in music.notes[music.notes[:, 3] == i, :3].tolist():
             velocity = 96 if onset in downbeats else 80
-            messages.append((onset + duration, mido.Message('note_off', channel=channel, note=pitch, velocity=0)))
-            messages.append((onset, mido.Message('note_on', channel=channel, note=pitch, velocity=velocity)))
+            off = mido.Message('note_off', channel=channel, note=pitch, velocity=0)
+            on = mido.Message('note_on', channel=channel, note=pitch, velocity=velocity)
+            messages += [(onset + duration, off), (onset, on)]
         file.tracks.append(track(messages))
     with atomic_write(path) as f:
         file.save(file=f)
 
 
 def track(messages):
-    """mido track of (onset in units, message); at one time, note-offs come first and note-ons last."""
+    """mido track of (onset in units, message); at one time, note-offs come first and note-ons
+    last.
+    """
     out, now = mido.MidiTrack(), 0
-    for onset, message in sorted(messages, key=lambda m: (m[0], (m[1].type == 'note_on') - (m[1].type == 'note_off'))):
+    rank = {'note_off': 0, 'note_on': 2}
+    for onset, message in sorted(messages, key=lambda m: (m[0], rank.get(m[1].type, 1))):
         out.append(message.copy(time=(onset - now) * TICKS_PER_UNIT))
         now = onset
     return out

@@ -1,4 +1,5 @@
-"""Bytes of a Standard MIDI File -> all of its events as arrays. What is damaged is repaired or named.
+"""Bytes of a Standard MIDI File -> all of its events as arrays. What is damaged is repaired or
+named.
 
     remarks = Counter()
     events = read_events(data, remarks)         # raises MidiError(reason)
@@ -6,9 +7,10 @@
 Notes, controllers and pitch bends have two data bytes, and nearly all events are of these kinds. A
 stretch of them is found as a whole; the other events are read one by one. Both go into one stream,
 in which every event has two data bytes, and so exactly three bytes below 128: the last byte of its
-delta time, and its data. Hence the place of a byte of 128 or more follows from the number n of lower
-bytes before it: n % 3 is 0 in a delta time and 1 at a status; 2 is an error. So an array of such
-counts shows where a stretch ends, and `decode` takes the stream apart without a loop over events.
+delta time, and its data. Hence the place of a byte of 128 or more follows from the number n of
+lower bytes before it: n % 3 is 0 in a delta time and 1 at a status; 2 is an error. So an array of
+such counts shows where a stretch ends, and `decode` takes the stream apart without a loop over
+events.
 
     delta    status  data     delta  data     delta    status  data
     81 20    90      3c 50    10     3c 00    83 60    90      3e 50
@@ -42,14 +44,16 @@ class Events:
     metas: list                 # (index of the event, kind, its bytes)
     ends: list                  # index of the event that ends each track
     ticks_per_quarter: int
-    in_seconds: bool            # SMPTE time: a quarter is half a second, whatever tempo the file has
+    in_seconds: bool  # SMPTE time: a quarter is half a second, whatever tempo the file has
 
 
 def read_events(data, remarks):
-    """Events of the bytes of a file; `remarks` (notes.remark) counts repairs. Raises MidiError(reason).
+    """Events of the bytes of a file; `remarks` (notes.remark) counts repairs. Raises
+    MidiError(reason).
 
-    RIFF is unwrapped. A track is read to its end-of-track event, whatever length it says it has; one
-    that is cut off or damaged, to its last whole event. The patterns of format 2 follow each other.
+    RIFF is unwrapped. A track is read to its end-of-track event, whatever length it says it has;
+    one that is cut off or damaged, to its last whole event. The patterns of format 2 follow each
+    other.
     """
     head = data.find(b'MThd')
     if head < 0 or len(data) < head + 14:
@@ -99,7 +103,7 @@ class Stream:
 
     def __init__(self, data, in_stretches):
         self.parts = []         # bytes of whole events
-        self.others = []        # (kind, bytes) of each event of status OTHER; kind None: passed over
+        self.others = []  # (kind, bytes) of each event of status OTHER; kind None: passed over
         self.ends = []          # which of `others` end a track
         self.in_stretches = in_stretches
         if in_stretches:
@@ -137,7 +141,9 @@ class Stream:
 
 
 def read_track(data, at, stream, remarks):
-    """Read the track whose chunk begins at `at`. Returns where the next one begins, -1 after the last."""
+    """Read the track whose chunk begins at `at`. Returns where the next one begins, -1 after the
+    last.
+    """
     start = at + 8
     says = start + int.from_bytes(data[at + 4:start], 'big')
     if says == len(data) or data[says:says + 4] == b'MTrk':
@@ -280,7 +286,9 @@ def leads_to_status(data, at, stop):
 
 
 def varlen(data, at, stop):
-    """(value, position after it) of a variable-length quantity of at most 4 bytes; else IndexError."""
+    """(value, position after it) of a variable-length quantity of at most 4 bytes; else
+    IndexError.
+    """
     value = 0
     for i in range(at, min(at + 4, stop)):
         value = value << 7 | data[i] & 127
@@ -290,8 +298,9 @@ def varlen(data, at, stop):
 
 
 def decode(stream, in_turn, ticks_per_quarter, in_seconds):
-    """Events of a Stream; None if a stretch in it is damaged. `in_turn`: a track begins where the one
-    before it ends."""
+    """Events of a Stream; None if a stretch in it is damaged. `in_turn`: a track begins where the
+    one before it ends.
+    """
     data = np.frombuffer(b''.join(stream.parts), np.uint8)
     is_high = data >= 128
     low, at = data[~is_high], np.flatnonzero(is_high).astype(np.int32)
@@ -325,5 +334,6 @@ def decode(stream, in_turn, ticks_per_quarter, in_seconds):
         tick -= np.repeat(np.append(0, tick[ends[:-1]]), lengths)
     metas = [(i, kind, value) for i, (kind, value) in zip(others.tolist(), stream.others)
              if kind is not None]
-    return Events(tick, np.repeat(np.arange(len(ends), dtype=np.int32), lengths), status, low[:, 1:],
-                  metas, ends.tolist(), ticks_per_quarter, in_seconds)
+    track = np.repeat(np.arange(len(ends), dtype=np.int32), lengths)
+    return Events(tick, track, status, low[:, 1:], metas, ends.tolist(), ticks_per_quarter,
+                  in_seconds)

@@ -1,9 +1,11 @@
-"""Raw notes of a MIDI file -> notes on a grid, in bars, with a key: one separate step, and a measured one.
+"""Raw notes of a MIDI file -> notes on a grid, in bars, with a key: one separate step, and a
+measured one.
 
-Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per quarter), or all 24 units
-where both would make one note of two strokes of a pitch. No note is dropped; a short one is lengthened to one step of
-its grid. Onsets move by at most 1/12 of a quarter. The report counts what was moved, lengthened and merged, in fields
-that can be summed over files. bench/codec.py measures it on a folder.
+Per voice and beat the better of a straight grid (8 per quarter) and a triplet grid (6 per
+quarter), or all 24 units where both would make one note of two strokes of a pitch. No note is
+dropped; a short one is lengthened to one step of its grid. Onsets move by at most 1/12 of a
+quarter. The report counts what was moved, lengthened and merged, in fields that can be summed over
+files. bench/codec.py measures it on a folder.
 """
 from collections import Counter
 from typing import NamedTuple
@@ -18,7 +20,9 @@ MAX_LANES = 256             # of a file with more voices, some share their grids
 
 
 class MidiError(ValueError):
-    """A file that is not music we can read; str(e) is the named reason under which it is counted."""
+    """A file that is not music we can read; str(e) is the named reason under which it is
+    counted.
+    """
 
 
 def quantise(raw, close_gaps=True):
@@ -28,7 +32,8 @@ def quantise(raw, close_gaps=True):
     MidiError.
     """
     remarks = raw.get('remarks', Counter())
-    onset, duration, pitch, voice = (np.asarray(raw[k]) for k in ('onset', 'duration', 'pitch', 'voice'))
+    onset, duration, pitch, voice = (np.asarray(raw[name])
+                                     for name in ('onset', 'duration', 'pitch', 'voice'))
     voices = raw['voices']
     meters, starts = lay_bars(raw['meters'], float((onset + duration).max()))
     beats = Beats.of(starts)
@@ -43,7 +48,8 @@ def quantise(raw, close_gaps=True):
     if not begins(place[order]).all():
         order = np.lexsort((-stop, place))
         order = order[begins(place[order])]
-    start, stop, pitch, voice, before, line = (x[order] for x in (start, stop, pitch, voice, duration, line))
+    start, stop, pitch, voice, before, line = (
+        x[order] for x in (start, stop, pitch, voice, duration, line))
     is_cut = (line[1:] == line[:-1]) & (start[1:] < stop[:-1])
     stop[:-1][is_cut] = start[1:][is_cut]
 
@@ -62,7 +68,8 @@ def quantise(raw, close_gaps=True):
     keys = [(time - shift, *key) for time, *key in raw['keys']]
     keys, estimated = fitting_keys(keys, starts, start, pitch, ~is_drum[voice])
 
-    # Voices in an order that does not depend on the file: by program, higher ones first, drums last.
+    # Voices in an order that does not depend on the file: by program, higher ones first, drums
+    # last.
     counts = np.bincount(voice, minlength=len(voices))
     mean_pitch = np.bincount(voice, pitch, len(voices)) / np.maximum(counts, 1)
     used = sorted(np.flatnonzero(counts).tolist(),
@@ -83,9 +90,11 @@ def quantise(raw, close_gaps=True):
 
 
 def lay_bars(events, end):
-    """(meters, barlines as an int array beyond `end`) of raw meter events (time in units, numerator, denominator). A
-    change less than an eighth away from a barline is moved there; one inside a bar closes that bar, which gets a meter
-    of its own. Meters that the grid cannot hold are ignored. MidiError if there are too many bars."""
+    """(meters, barlines as an int array beyond `end`) of raw meter events (time in units,
+    numerator, denominator). A change less than an eighth away from a barline is moved there; one
+    inside a bar closes that bar, which gets a meter of its own. Meters that the grid cannot hold
+    are ignored. MidiError if there are too many bars.
+    """
     meters, starts, current = [], [0], (4, 4)
 
     def fill(until):
@@ -108,7 +117,7 @@ def lay_bars(events, end):
         time = max(STRAIGHT * round(time / STRAIGHT), starts[-1])
         if time > starts[-1]:
             fill(time)
-            if time > starts[-1]:                                             # a short bar of its own meter
+            if time > starts[-1]:  # a short bar of its own meter
                 current = fitting_meter(time - starts[-1])
                 fill(time)
         current = numerator, denominator
@@ -118,7 +127,9 @@ def lay_bars(events, end):
 
 class Beats(NamedTuple):
     """The beats of all bars. A beat is a quarter from the barline in every meter, unlike
-    notes.beat_length, since the two grids divide a quarter; the last one of a bar may be shorter."""
+    notes.beat_length, since the two grids divide a quarter; the last one of a bar may be
+    shorter.
+    """
     number: np.ndarray          # of the beat that holds each unit from 0 to the last barline
     start: np.ndarray           # of each beat, in units
     stop: np.ndarray
@@ -180,10 +191,11 @@ def snap(onset, end, pitch, voice, n_voices, beats):
 
 
 def notated_ends(start, stop, voice, is_drum, beats):
-    """Ends as a musician would write them, for notes sorted by voice and onset. A gap before the voice's
-    next onset is closed if it is at most a 16th, or at most an eighth and no longer than the note. One
-    before the next beat is closed if it is at most a 16th and a third of the note. A note that runs into
-    the next onset by at most a 32nd ends there. A drum stroke lasts to the next onset or the next beat.
+    """Ends as a musician would write them, for notes sorted by voice and onset. A gap before the
+    voice's next onset is closed if it is at most a 16th, or at most an eighth and no longer than
+    the note. One before the next beat is closed if it is at most a 16th and a third of the note. A
+    note that runs into the next onset by at most a 32nd ends there. A drum stroke lasts to the
+    next onset or the next beat.
     """
     # The next onset of the voice.
     is_new = begins(voice) | begins(start)
@@ -210,13 +222,16 @@ def next_beat(time, beats):
 
 
 def bar_tempos(events, starts):
-    """Tempo changes at barlines: a bar's mean tempo (quarters per minute) if it differs by 5% from the one in force."""
+    """Tempo changes at barlines: a bar's mean tempo (quarters per minute) if it differs by 5% from
+    the one in force.
+    """
     events = sorted((max(t, 0), q) for t, q in events)
     if not events or events[0][0] > starts[1] / 2:
         events.insert(0, (0, 120.0))
     times, values = np.array(events, float).T
     times[0] = 0
-    seconds = np.concatenate([[0], np.cumsum(np.diff(times) / values[:-1])])  # in units per (quarter per minute)
+    # in units per (quarter per minute)
+    seconds = np.concatenate([[0], np.cumsum(np.diff(times) / values[:-1])])
     i = np.searchsorted(times, starts, 'right') - 1
     spent = np.diff(seconds[i] + (starts - times[i]) / values[i])
     mean = np.clip(np.rint(np.diff(starts) / np.maximum(spent, 1e-9)), 1, 9999).astype(int).tolist()
@@ -233,12 +248,15 @@ PROFILES = np.array([[6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66
                      [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]])
 ROTATED = np.array([np.roll(profile, tonic) for profile in PROFILES for tonic in range(12)])
 ROTATED = (ROTATED - ROTATED.mean(1, keepdims=True)) / ROTATED.std(1, keepdims=True)
-SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])     # [sharps + 7, pitch class]
+# [sharps + 7, pitch class]
+SCALES = np.array([np.roll(MAJOR_SCALE, 7 * sharps) for sharps in range(-7, 8)])
 
 
 def fitting_keys(events, starts, onset, pitch, is_pitched):
-    """(keys at barlines, estimated?). The file's keys stay if each holds as many notes as the best scale, less 2%.
-    Otherwise one key is estimated for the whole tune by the correlation of Krumhansl & Schmuckler."""
+    """(keys at barlines, estimated?). The file's keys stay if each holds as many notes as the best
+    scale, less 2%. Otherwise one key is estimated for the whole tune by the correlation of
+    Krumhansl & Schmuckler.
+    """
     onset, pitch_class = onset[is_pitched], pitch[is_pitched] % 12
     barline = lambda time: int(starts[np.argmin(np.abs(starts - max(time, 0)))])
     events = sorted((event for event in events if -7 <= event[1] <= 7), key=lambda event: event[0])
@@ -249,11 +267,11 @@ def fitting_keys(events, starts, onset, pitch, is_pitched):
         keys[0] = (0, *keys[0][1:])
         section = np.searchsorted([time for time, *_ in keys], onset, 'right') - 1
         counts = np.bincount(12 * section + pitch_class, minlength=12 * len(keys)).reshape(-1, 12)
-        inside = counts @ SCALES.T                                            # [key, sharps + 7]: notes in the scale
+        inside = counts @ SCALES.T  # [key, sharps + 7]: notes in the scale
         own = inside[np.arange(len(keys)), [sharps + 7 for _, sharps, _ in keys]]
         if (own >= inside.max(1) - 0.02 * counts.sum(1)).all():
             return keys, False
     counts = np.bincount(pitch_class, minlength=12).astype(float)
     mode, tonic = divmod(int(np.argmax(ROTATED @ (counts - counts.mean()))), 12)
-    sharps = (7 * (tonic + 3 * mode) + 5) % 12 - 5                            # of the relative major, -5 to 6
+    sharps = (7 * (tonic + 3 * mode) + 5) % 12 - 5  # of the relative major, -5 to 6
     return [(0, sharps, 'minor' if mode else 'major')], True

@@ -244,7 +244,7 @@ def test_the_codec_stands_alone_on_the_command_line(tmp_path):
     for option in ('-h', '--help'):
         shown = run(option)
         assert shown.returncode == 0 and 'python -m music in.mid out.abc' in shown.stdout and not shown.stderr
-    for args, message in (((), 'usage'), (('x.mid',), 'usage'), (('x.mid', 'y.mid'), 'usage'), (('x.mid', 'y.abc'), 'x.mid'),
+    for args, message in (((), 'usage'), (('x.mid',), 'usage'), (('x.mid', 'y.mid'), 'x.mid'), (('x.mid', 'y.abc'), 'x.mid'),
                           ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
         done = run(*args)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
