@@ -1,12 +1,14 @@
-"""Voices written to given ones, for held-out tunes: are the given ones kept note for note and all bars exact, and how
-near is what is added to what stands there in truth?
+"""Voices written to given ones, for held-out tunes: are the given ones kept note for note and all
+bars exact, and how near is what is added to what stands there in truth?
 
-    python bench/accompany.py --ckpt=out/quick_best/ckpt.pt                          # chorales: the soprano is given
-    python bench/accompany.py --ckpt=out/lakh/ckpt.pt --data_dir=data/lakh --voices=0 --max_bars=32
+    python bench/accompany.py --ckpt=out/quick_best/ckpt.pt                          # chorales: the
+    soprano is given python bench/accompany.py --ckpt=out/lakh/ckpt.pt --data_dir=data/lakh
+    --voices=0 --max_bars=32
 
-The table has statistics of the tunes beside those of the true ones; an overlap is to be read beside its baseline, of
-two halves of the true tunes. The last lines tell harmony from chance: which intervals stand between the given voice and
-the others, in ours, in the true tunes, and where the true voices meet notes half a tune away.
+The table has statistics of the tunes beside those of the true ones; an overlap is to be read beside
+its baseline, of two halves of the true tunes. The last lines tell harmony from chance: which
+intervals stand between the given voice and the others, in ours, in the true tunes, and where the
+true voices meet notes half a tune away.
 """
 import os
 import sys
@@ -51,7 +53,8 @@ def split(music, given):
 
 
 def pieces(s):
-    """Music of the tunes that have the voices, cut to the given one's length, which must fill half of it."""
+    """Music of the tunes that have the voices, cut to the given one's length, which must fill half
+    of it."""
     for text in held_out(s.data_dir):
         music = decode(first_bars(encode(decode(text)), s.max_bars))
         if not (music.voices[s.given + 1:] and s.voices in (0, len(music.voices))):
@@ -67,8 +70,9 @@ def pieces(s):
 
 
 def intervals(tunes, givens, shift=False):
-    """Shares (12,): how far above each note of the given voice, in semitones mod 12, the notes of the others are that
-    sound as it begins. `shift`: with the pitches of the given voice half a tune away."""
+    """Shares (12,): how far above each note of the given voice, in semitones mod 12, the notes of
+    the others are that sound as it begins. `shift`: with the pitches of the given voice half a tune
+    away."""
     counts = np.zeros(12)
     for music, given in zip(tunes, givens):
         pitched = ~np.array([voice.is_drum for voice in music.voices])[music.notes[:, 3]]

@@ -1,7 +1,8 @@
-"""Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it? It is weighed by the
-first two bars behind the gap. Judged are the log-likelihoods of these, and of the next two, which it was not chosen by,
-in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
-by the model itself and by others that took no part (--judge).
+"""Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it?
+It is weighed by the first two bars behind the gap. Judged are the log-likelihoods of these, and of
+the next two, which it was not chosen by, in nats a tune: behind our filling, behind a plain
+continuation (one draw of the same sampler) and behind the true bars, by the model itself and by
+others that took no part (--judge).
 
     python train.py config/quick_rnn_1.py --compile=True
     python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
@@ -47,7 +48,8 @@ def held_out(data_dir):
 
 
 def gaps(s, marks):
-    """[(text, number of its first bar, line of it)] of the first tunes that are long enough, repeats played out."""
+    """[(text, number of its first bar, line of it)] of the first tunes that are long enough,
+    repeats played out."""
     found = []
     for text in held_out(s.data_dir):
         music = decode(text)
@@ -61,8 +63,8 @@ def gaps(s, marks):
 
 
 def judged(models, tokenizer, text, line):
-    """Log-likelihoods that each model gives to the BEHIND bars from a line of the text on, and to as many after these,
-    given all before."""
+    """Log-likelihoods that each model gives to the BEHIND bars from a line of the text on, and to
+    as many after these, given all before."""
     lines, values = text.splitlines(keepends=True), []
     for model in models:
         for first in (line, line + BEHIND):

@@ -1,10 +1,11 @@
-"""What models write by themselves: free of the constraint, how many of their bars are exact and their tunes readable,
-and how this falls with the validation loss. For models of our notation.
+"""What models write by themselves: free of the constraint, how many of their bars are exact and
+their tunes readable, and how this falls with the validation loss. For models of our notation.
 
     python bench/free.py out/quick_*/ckpt.pt --to=results/free.png
 
-Bars: with the 95% interval by bootstrap of tunes, for a tune that is lost has many wrong ones. `repeated` is the share
-of bars that were heard in the eight before, over that of held-out tunes: above 1 a model loops.
+Bars: with the 95% interval by bootstrap of tunes, for a tune that is lost has many wrong ones.
+`repeated` is the share of bars that were heard in the eight before, over that of held-out tunes:
+above 1 a model loops.
 """
 import os
 import sys

@@ -1,8 +1,9 @@
-"""Tokens a second of sampling: a naive loop (one tune at a time, the whole context anew for each token) against the
-cache, alone and ten tunes at a time, without and with the constraint. The naive loop calls the model as it is, which
-gives the logits of all positions; the figure in brackets is for a loop that takes the head's product for the last one
-only. Without a checkpoint, weights are random, with a head scaled such that the next token has the entropy that trained
-models give it, ENTROPY; what the constraint costs needs a trained model.
+"""Tokens a second of sampling: a naive loop (one tune at a time, the whole context anew for each
+token) against the cache, alone and ten tunes at a time, without and with the constraint. The naive
+loop calls the model as it is, which gives the logits of all positions; the figure in brackets is
+for a loop that takes the head's product for the last one only. Without a checkpoint, weights are
+random, with a head scaled such that the next token has the entropy that trained models give it,
+ENTROPY; what the constraint costs needs a trained model.
 
     python bench/sample.py                                          # gpt_micro and gpt_small
     python bench/sample.py --ckpt=out/gpt_micro/best.pt
@@ -78,7 +79,8 @@ def measure(name, model, tokenizer, s, reader):
         tokens, tune = tokenizer.tokens + ['x'], -1
 
     def rates(*works):
-        """Tokens a second of each work, a row a round: they take turns, so that a slow minute slows them all."""
+        """Tokens a second of each work, a row a round: they take turns, so that a slow minute slows
+        them all."""
         for work in works:
             work()                                                   # warm
         rows = np.empty((s.rounds, len(works)))

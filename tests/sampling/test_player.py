@@ -17,8 +17,8 @@ from music.metrics import statistics
 from music.midi import read_midi, write_midi
 from music.musicxml import musicxml
 from music.notation import decode, encode
-from music.notes import Music, Voice
-from sampling.page import SCORE_WIDTHS, draw_roll, page
+from music.score import read_score
+from sampling.page import SCORE_WIDTHS, page
 
 CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
 TEXTS = ["""L:1/8
@@ -43,8 +43,9 @@ def html(tmp_path_factory):
         music = decode(text)
         music.title = f'Tune {i + 1}'
         write_midi(music, str(folder / 'x.mid'))
+        sheet = musicxml(music)
         tunes.append({'music': music, 'text': text, 'abc': f'X:1\n% <tune> {i} </script>\n', 'midi': (folder / 'x.mid').read_bytes(),
-                      'scores': [engrave(musicxml(music), width, f'0{i + 1}') for width in SCORE_WIDTHS],
+                      'musicxml': sheet, 'scores': [engrave(sheet, width, f'0{i + 1}') for width in SCORE_WIDTHS],
                       'statistics': statistics(music), 'prompt_bars': i, 'file': f'0{i + 1}'})
     path = folder / 'index.html'
     path.write_text(page(tunes, 'about', {'ckpt': 'out/gpt/best.pt', 'redrawn': {'mostly silent': 2}}), encoding='utf-8')
@@ -57,12 +58,6 @@ def test_page_is_self_contained(html):
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     assert [len(tune['notes']) for tune in data['tunes']] == [len(decode(text).notes) for text in TEXTS]
     assert [tune['prompt_end'] for tune in data['tunes']] == [0, 96]
-
-
-def test_picture_of_a_tune_and_of_none(tmp_path):
-    for name, music in (('a', decode(TEXTS[0])), ('b', Music(np.zeros((0, 4), np.int32), [Voice()]))):
-        draw_roll(music, str(tmp_path / name))
-        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
 
 
 class Browser:
@@ -250,13 +245,18 @@ def test_tempo_map_agrees_with_ours(browser):
 
 
 def test_links_hold_the_files(browser, tmp_path):
-    links = browser.value("[...document.querySelectorAll('.files a')].map(a => [a.download, a.href])")
-    assert [name for name, _ in links] == ['01.abc', '01.mid', '02.abc', '02.mid']
-    contents = browser.value("Promise.all([...document.querySelectorAll('.files a')].map(async a => { const s = a.href.slice(a.href.indexOf(',') + 1);"
-                             " return a.href.includes('base64') ? atob(s) : decodeURIComponent(s); }))")
-    assert contents[2] == 'X:1\n% <tune> 1 </script>\n'
-    for text, content in zip(TEXTS, contents[1::2]):
-        assert encode(read_midi(content.encode('latin-1'))[0]).count('|') >= text.count('|') - 1
+    browser.wait("[...document.querySelectorAll('.files a')].every(a => !a.href.endsWith('#'))")
+    links = browser.value("[...document.querySelectorAll('.files a')].map(a => [a.download, a.href, a.title])")
+    assert [name for name, *_ in links] == [f'{i}.{kind}' for i in ('01', '02') for kind in ('musicxml', 'abc', 'mid')]
+    assert all(use and use in browser.value("$('files').textContent") for *_, use in links)         # what it is for
+    contents = browser.value("Promise.all([...document.querySelectorAll('.files a')].map(async a => {"
+                             " const blob = await (await fetch(a.href)).blob(), bytes = new Uint8Array(await blob.arrayBuffer());"
+                             " return [...bytes]; }))")
+    contents = [bytes(content) for content in contents]
+    assert contents[4] == b'X:1\n% <tune> 1 </script>\n'
+    for text, score, midi in zip(TEXTS, contents[::3], contents[2::3]):
+        np.testing.assert_array_equal(read_score(score)[0].notes, decode(text).notes)
+        assert encode(read_midi(midi)[0]).count('|') >= text.count('|') - 1
 
 
 def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
