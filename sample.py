@@ -39,7 +39,7 @@ from sampling.fill import CANDIDATES, WEIGHTED_BARS, fill, find_gap
 from sampling.generate import generate
 from sampling.judge import fault, nats_per_note
 from sampling.measures import measure, print_measures
-from sampling.output import all_or_nothing, write, write_tunes
+from sampling.output import all_or_nothing, write, write_listening_test, write_tunes
 from sampling.prompt import marks_of, prompt_text, start_reader
 from sampling.tune import Tune
 from train import build_model
@@ -69,6 +69,7 @@ class Settings:
     tempo: int | None = None            # quarters per minute
     programs: list[str] | None = None   # a voice each, such as 0,33,drums: General MIDI from 0
     out_midi: bool = False              # also write .mid files
+    listening_test: bool = False        # also write listening.html: held-out tune or model, blind
     statistics_only: bool = False       # write metrics.json alone, draw nothing again
     batch_size: int = 32                # tunes that are sampled side by side
 
@@ -114,6 +115,8 @@ def check(s):
         fail('--accompany and --prompt exclude each other: the tune has a header')
     if s.accompany is not None and len(asked) > 1:
         fail(f'--accompany and --{asked[0]} exclude each other: the tune has a header')
+    if s.listening_test and s.statistics_only:
+        fail('--listening_test and --statistics_only exclude each other')
     if s.best_of > 1 and s.temperature == 0:
         fail('--best_of needs a --temperature above 0, else all draws are the same')
     if s.best_of > 1 and s.fill is not None:
@@ -323,6 +326,9 @@ def main():
         if given is None:
             fail('the tune to accompany is not whole: let it end at a barline')
         score = find_score(given, s.programs, reader)
+    known = reference(s, checkpoint)
+    if s.listening_test and known is None:
+        fail('--listening_test needs held-out tunes: name their folder with --data_dir')
     try:
         os.makedirs(s.out_dir, exist_ok=True)
     except OSError as e:
@@ -354,11 +360,13 @@ def main():
 
     result = {'ckpt': path, 'settings': vars(s), 'val': val, 'redrawn': faults,
               'generation': {**counts, 'seconds': seconds},
-              **measure(tunes, first_draws, reference(s, checkpoint), s.seed, converter)}
+              **measure(tunes, first_draws, known, s.seed, converter)}
     print_measures(result)
     with all_or_nothing(s.out_dir) as folder:
         if not s.statistics_only:
             write_tunes(folder, tunes, result, checkpoint, s)
+        if s.listening_test:
+            write_listening_test(folder, tunes, known[0], s)
         write(os.path.join(folder, 'metrics.json'), json.dumps(result, indent=1))
     if not s.statistics_only:
         print(f'open {os.path.join(s.out_dir, "index.html")}')

@@ -5,14 +5,17 @@ import re
 import tempfile
 from contextlib import contextmanager
 
+import numpy as np
+
 from configurator import fail
 from music.abcfile import write_abc
 from music.engrave import engrave
 from music.metrics import statistics
 from music.midi import write_midi
 from music.musicxml import musicxml
+from music.notes import bar_starts
 from plumbing.files import atomic_write
-from sampling.page import SCORE_WIDTHS, page
+from sampling.page import SCORE_WIDTHS, listening_page, page
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def all_or_nothing(folder):
             new = os.listdir(temporary)
             if 'index.html' in new:                         # a former run may have had more tunes
                 for name in os.listdir(folder):
-                    if re.fullmatch(r'\d{2,}\.(abc|mid|musicxml|svg|png)', name):
+                    if re.fullmatch(r'\d{2,}\.(abc|mid|musicxml|svg|png)|listening\.html', name):
                         os.remove(os.path.join(folder, name))
             for name in new:
                 os.replace(os.path.join(temporary, name), os.path.join(folder, name))
@@ -76,3 +79,19 @@ def write_tunes(folder, tunes, result, checkpoint, s):
     about += [f'temperature {s.temperature:g}', f'top-p {s.top_p:g}', f'seed {s.seed}']
     about.append('constrained: every bar is exact' if s.constrain else 'unconstrained')
     write(os.path.join(folder, 'index.html'), page(on_page, ' · '.join(about), result))
+
+
+def write_listening_test(folder, tunes, held_out, s):
+    """listening.html: each tune beside a held-out one of as many bars as are asked for."""
+    fitting = [music for music in held_out
+               if s.min_bars <= len(bar_starts(music)) - 1 <= s.max_bars]
+    if not fitting:
+        fail('no held-out tune has as many bars as --min_bars and --max_bars say')
+    rng, pairs, order = np.random.default_rng(s.seed), [], []
+    for i, tune in enumerate(tunes, 1):
+        if tune.music is None:
+            continue
+        if not order:                           # each held-out tune once before any comes again
+            order = rng.permutation(len(fitting)).tolist()
+        pairs.append([(f'model {i:02}', tune.music), ('held-out', fitting[order.pop()])])
+    write(os.path.join(folder, 'listening.html'), listening_page(pairs, s.seed))

@@ -9,6 +9,8 @@ import json
 import os
 import re
 
+import numpy as np
+
 from music.instruments import INSTRUMENTS
 from music.metrics import HEADERS, STATISTICS
 from music.notes import KEY_NAMES, bar_starts
@@ -30,6 +32,24 @@ def page(tunes, about, metrics):
     data = {name: metrics.get(name) for name in names}
     data |= {'about': about, 'names': STATISTICS, 'headings': HEADERS}
     data['tunes'] = [for_player(**tune) for tune in tunes]
+    return fill_in(data)
+
+
+def listening_page(tunes, seed):
+    """HTML of a blind listening test: each tune beside another one, in random order, and a choice.
+
+    tunes: pairs of (name, Music). The page gives the choices as JSON, with the names."""
+    rng = np.random.default_rng(seed)
+    sides = []
+    for pair in tunes:
+        for side, n in zip('AB', rng.permutation(2)):
+            name, music = pair[n]
+            sides.append({**for_sound(music), 'name': side, 'source': name, 'scores': []})
+    return fill_in({'blind': True, 'tunes': sides})
+
+
+def fill_in(data):
+    """The page with its style, its scripts and `data`."""
     html = part('player.html')
     html = html.replace('/*STYLE*/', part('player.css'))
     html = html.replace('/*SOUND*/', part('sound.js')).replace('/*PLAYER*/', part('player.js'))
@@ -49,15 +69,20 @@ def for_player(music, text, abc, midi, musicxml, scores, statistics, prompt_bars
     starts = bar_starts(music)
     _, *meter = music.meters[0]
     _, sharps, mode = music.keys[0]
+    return {**for_sound(music), 'name': music.title, 'file': file, 'text': text, 'abc': abc,
+            'midi': midi and base64.b64encode(midi).decode(), 'musicxml': zipped(musicxml),
+            'scores': [score_for_page(svg) for svg in scores], 'statistics': statistics,
+            'key': f'{KEY_NAMES[sharps, mode].removesuffix("m")} {mode}',
+            'meter': '/'.join(map(str, meter)),
+            'prompt_end': starts[min(prompt_bars, len(starts) - 1)] if prompt_bars else 0}
+
+
+def for_sound(music):
+    """What is needed to play a tune."""
     voices = [{'name': voice_name(v), 'program': v.program, 'drums': v.is_drum}
               for v in music.voices]
-    return {'name': music.title, 'file': file, 'text': text, 'abc': abc, 'statistics': statistics,
-            'midi': midi and base64.b64encode(midi).decode(), 'musicxml': zipped(musicxml),
-            'scores': [score_for_page(svg) for svg in scores],
-            'notes': music.notes.tolist(), 'bars': starts, 'voices': voices,
-            'key': f'{KEY_NAMES[sharps, mode].removesuffix("m")} {mode}',
-            'meter': '/'.join(map(str, meter)), 'tempos': music.tempos,
-            'prompt_end': starts[min(prompt_bars, len(starts) - 1)] if prompt_bars else 0}
+    return {'notes': music.notes.tolist(), 'bars': bar_starts(music), 'voices': voices,
+            'tempos': music.tempos}
 
 
 def score_for_page(svg):

@@ -115,7 +115,7 @@ function schedule() {
         );
   }
   if (position() > tune.seconds + 1.2) {
-    const following = data.tunes[data.tunes.indexOf(tune) + 1];
+    const following = data.blind ? null : data.tunes[data.tunes.indexOf(tune) + 1];
     player.position = 0;
     following ? play(following) : stop(0);
   }
@@ -539,6 +539,54 @@ function comparison() {
     );
 }
 
+// ---- A blind listening test: pairs of tunes A and B, a choice for each pair, and all as JSON.
+const choices = new Map();
+
+function pairCard(n) {
+  const head = element('div', {className: 'head'});
+  head.append(element('b', {className: 'name', textContent: `Pair ${n + 1}`}));
+  for (const tune of data.tunes.slice(2 * n, 2 * n + 2)) {
+    tune.button = element('button', {className: 'play', onclick: () => toggle(tune)});
+    tune.card = element('span', {className: 'side', textContent: tune.name + ' '});
+    tune.card.append(tune.button);
+    head.append(tune.card);
+  }
+  for (const [choice, text] of [
+    ['A', 'I prefer A'],
+    ['B', 'I prefer B'],
+    ['', 'no preference'],
+  ]) {
+    const button = element('button', {className: 'choice', textContent: text});
+    button.onclick = () => {
+      choices.set(n, choice);
+      head
+        .querySelectorAll('.choice')
+        .forEach(other => other.classList.toggle('on', other === button));
+      offerChoices();
+    };
+    head.append(button);
+  }
+  return element('article', {className: 'tune'}, head);
+}
+
+function offerChoices() {
+  const rows = [...choices.keys()]
+    .sort((a, b) => a - b)
+    .map(n => {
+      const [A, B] = data.tunes.slice(2 * n, 2 * n + 2).map(tune => tune.source);
+      return {pair: n + 1, A, B, choice: choices.get(n), preferred: {A, B}[choices.get(n)] || null};
+    });
+  const href = 'data:application/json,' + encodeURIComponent(JSON.stringify(rows, null, 1));
+  const text = `save ${rows.length} of ${data.tunes.length / 2} choices`;
+  const link = element('a', {
+    className: 'button',
+    download: 'choices.json',
+    href,
+    textContent: text,
+  });
+  $('statistics').replaceChildren(link);
+}
+
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   data.tunes.forEach(tune => {
@@ -546,21 +594,32 @@ function setTheme(theme) {
   });
 }
 
-$('title').textContent = document.title = data.tunes.length + ' sampled tunes';
-$('about').textContent = data.about;
-$('files').textContent = Object.entries(FILES)
-  .filter(([suffix]) => suffix !== '.mid' || data.tunes.some(tune => tune.midi))
-  .map(([suffix, use]) => `${suffix} is ${use}`)
-  .join('; ');
-$('footer').textContent = [
-  data.ckpt,
-  ...Object.entries(data.redrawn).map(([reason, n]) => `${n} ${reason}, drawn again`),
-].join('; ');
+function startBlind() {
+  $('title').textContent = document.title = `${data.tunes.length / 2} pairs of tunes`;
+  $('about').textContent =
+    'Listen to A and B of each pair, choose, and save the choices at the end.';
+  for (let n = 0; n < data.tunes.length / 2; n++) $('tunes').append(pairCard(n));
+}
+
+function start() {
+  $('title').textContent = document.title = data.tunes.length + ' sampled tunes';
+  $('about').textContent = data.about;
+  $('files').textContent = Object.entries(FILES)
+    .filter(([suffix]) => suffix !== '.mid' || data.tunes.some(tune => tune.midi))
+    .map(([suffix, use]) => `${suffix} is ${use}`)
+    .join('; ');
+  $('footer').textContent = [
+    data.ckpt,
+    ...Object.entries(data.redrawn).map(([reason, n]) => `${n} ${reason}, drawn again`),
+  ].join('; ');
+  $('tunes').append(...data.tunes.map(card));
+  comparison();
+}
+
 setTheme(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
 $('theme').onclick = () =>
   setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
-$('tunes').append(...data.tunes.map(card));
-comparison();
+data.blind ? startBlind() : start();
 if (data.tunes.length) {
   $('toggle').onclick = () => toggle(player.tune);
   $('previous').onclick = () => step(-1);
@@ -581,13 +640,14 @@ if (data.tunes.length) {
       toggle(player.tune);
     }
   };
-  data.tunes.forEach(layout);
+  const rolls = data.tunes.filter(tune => tune.canvas);
+  rolls.forEach(layout);
   refresh();
   let width = innerWidth;
   addEventListener('resize', () => {
     if (innerWidth !== width) {
       width = innerWidth;
-      data.tunes.forEach(layout);
+      rolls.forEach(layout);
       data.tunes.filter(tune => tune.form).forEach(engrave);
     }
   });

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import resource
 import sys
 import types
@@ -58,13 +59,16 @@ def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_p
         os.link(folder / f'{arch}.pt', tmp_path / 'out' / arch / 'ckpt.pt')
     (tmp_path / 'out' / 'broken').mkdir()
     (tmp_path / 'out' / 'broken' / 'ckpt.pt').write_bytes(b'cut off')
-    first = run('--out_midi', '--num_samples=4', '--max_bars=12', cwd=tmp_path)
+    first = run('--out_midi', '--listening_test', '--num_samples=4', '--max_bars=12', cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert 'out/gpt/ckpt.pt' in first.stdout
     files = sorted(os.listdir(tmp_path / 'samples'))
-    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'musicxml', 'svg')] + ['index.html', 'metrics.json'])
+    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'musicxml', 'svg')] + ['index.html', 'listening.html', 'metrics.json'])
     metrics = json.loads((tmp_path / 'samples' / 'metrics.json').read_text())
     assert metrics['first_draws']['readable'] == metrics['first_draws']['bars_exact'] == 1
+    pairs = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / 'samples' / 'listening.html').read_text(), re.S)[1])['tunes']
+    assert sorted(tune['source'] for tune in pairs) == ['held-out'] * 4 + [f'model 0{i}' for i in range(1, 5)]
+    assert all(8 <= len(tune['bars']) - 1 <= 12 for tune in pairs)
     assert metrics['comparison']['notes']['n'] == 4 and metrics['comparison']['notes']['baseline'] > 0.3
     assert len(metrics['copying']['held_out']) == 24 and len(metrics['copying']['samples']) == 4
     for i in range(4):
@@ -72,7 +76,7 @@ def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_p
         played = sum(m.type == 'note_on' and m.velocity > 0 for m in mido.MidiFile(tmp_path / 'samples' / f'0{i + 1}.mid') if not m.is_meta)
         assert len(music.notes) == played == metrics['tunes'][i]['notes'] >= 20
     before = {name: (tmp_path / 'samples' / name).read_bytes() for name in files if name[-3:] in ('abc', 'mid', 'tml')}
-    again = run('--out_midi', '--num_samples=4', '--max_bars=12', '--out_dir=again', cwd=tmp_path)
+    again = run('--out_midi', '--listening_test', '--num_samples=4', '--max_bars=12', '--out_dir=again', cwd=tmp_path)
     assert again.returncode == 0
     assert before == {name: (tmp_path / 'again' / name).read_bytes() for name in before}
     fewer = run('--num_samples=1', '--max_bars=12', cwd=tmp_path)
@@ -114,7 +118,7 @@ def test_what_is_asked_for_is_in_every_tune(run, world, tmp_path):
     (['--meter=7/5'], '--meter=7/5'), (['--meter=waltz'], '--meter'), (['--key=H'], '--key=H'), (['--programs=0,200'], '200'), (['--tempo=0'], '--tempo'),
     (['--top_k=0'], '--top_k'), (['--top_p=0'], '--top_p'), (['--temperature=-1'], '--temperature'), (['--num_samples=0'], '--num_samples'),
     (['--temperature=1e999'], '--temperature'), (['--top_p=1.01'], '--top_p'), (['--max_bars=0'], '--max_bars'), (['--min_bars=-1'], '--min_bars'),
-    (['--best_of=0'], '--best_of'), (['--best_of=2', '--temperature=0'], '--best_of'), (['--batch_size=0'], '--batch_size'), (['--max_tokens=0'], '--max_tokens'),
+    (['--best_of=0'], '--best_of'), (['--listening_test', '--statistics_only'], '--listening_test'), (['--listening_test', '--data_dir=none'], '--data_dir'), (['--best_of=2', '--temperature=0'], '--best_of'), (['--batch_size=0'], '--batch_size'), (['--max_tokens=0'], '--max_tokens'),
     (['--prompt_bars=-1'], '--prompt_bars'), (['--tempo=10000'], '--tempo'), (['--prompt=bad.txt'], 'a prompt is ABC text'), (['--prompt=bad.rtf'], 'a prompt is ABC text'),
     (['--prompt=none.txt'], 'No such file'), (['--prompt=none.rtf'], 'a prompt is ABC text'), (['--out_dir=bad.mid'], '--out_dir=bad.mid'), (['--out_dir=bad.mid/in'], '--out_dir=bad.mid/in'),
     (['--prompt=this is no music'], 'no music'), (['--prompt=none.mid'], 'none.mid'), (['--prompt=bad.mid'], 'bad.mid'), (['--prompt=bad.abc'], 'bad.abc'),

@@ -7,6 +7,7 @@ import select
 import shutil
 import subprocess
 import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from music.midi import read_midi, write_midi
 from music.musicxml import musicxml
 from music.notation import decode, encode
 from music.score import read_score
-from sampling.page import SCORE_WIDTHS, page
+from sampling.page import SCORE_WIDTHS, listening_page, page
 
 CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
 TEXTS = ["""L:1/8
@@ -268,6 +269,34 @@ def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
     browser.click('#theme')
     assert browser.value("getComputedStyle(document.body).backgroundColor") != before
     assert browser.complaints() == []
+
+
+def test_a_blind_choice_between_pairs_of_tunes_is_saved_with_their_names(browser, html):
+    music = [decode(text) for text in TEXTS]
+    pairs = [[(f'model {i:02}', music[0]), ('held-out', music[1])] for i in range(1, 9)]
+    path = html.parent / 'listening.html'
+    path.write_text(listening_page(pairs, seed=1), encoding='utf-8')
+    other = Browser()
+    try:
+        other.open(path)
+        shown = other.value('document.body.innerText')
+        assert 'Pair 8' in shown and 'model' not in shown and 'held' not in shown
+        sources = other.value('data.tunes.map(tune => tune.source)')
+        assert [sorted(sources[i:i + 2]) for i in range(0, 16, 2)] == [['held-out', f'model {i:02}'] for i in range(1, 9)]
+        assert len({source[:5] for source in sources[::2]}) == 2            # the model is now A, now B
+        other.click('.side:nth-of-type(2) .play')                           # B of the first pair
+        other.wait('player.playing && player.tune === data.tunes[1]')
+        other.value("stop(); document.querySelectorAll('.choice')[0].click(); 0")                   # A of the first pair
+        other.value("document.querySelectorAll('.choice')[3 * 2 + 2].click(); 0")                   # neither of the third
+        other.value("document.querySelectorAll('.choice')[1].click(); 0")                           # B after all
+        link = other.value("[document.querySelector('#statistics a').download, document.querySelector('#statistics a').href]")
+        rows = json.loads(urllib.parse.unquote(link[1].split(',', 1)[1]))
+        assert link[0] == 'choices.json' and rows == [
+            {'pair': 1, 'A': sources[0], 'B': sources[1], 'choice': 'B', 'preferred': sources[1]},
+            {'pair': 3, 'A': sources[4], 'B': sources[5], 'choice': '', 'preferred': None}]
+        assert other.complaints() == []
+    finally:
+        other.close()
 
 
 @pytest.mark.parametrize('dark', [False, True])
