@@ -245,8 +245,9 @@ def sample_tunes(model, tokenizer, start, s, converter):
 def fill_tunes(model, tokenizer, reader, gap, s):
     """(tunes with their gap filled, counts of `generate`)."""
     seeds = [(s.seed, i) for i in range(s.num_samples)]
-    tunes, counts, sizes = fill(model, tokenizer, gap, reader, seeds, batch_size=s.batch_size,
-                                temperature=s.temperature, top_p=s.top_p, top_k=s.top_k)
+    tunes, counts, sizes = fill(model, tokenizer, gap, reader, seeds, CANDIDATES,
+                                batch_size=s.batch_size, temperature=s.temperature,
+                                top_p=s.top_p, top_k=s.top_k)
     for tune in tunes:
         tune.music = read_tune(tune.text, 'builtin')
     print(f'{CANDIDATES} fillings for each tune, weighted by the {WEIGHTED_BARS} bars after it; '

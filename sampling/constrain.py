@@ -19,7 +19,7 @@ there is no dead end.
 For each slot one function says what may stand there, and another does what the word says and names
 the slot that follows. Those of header and bar lines are here, those of cells in cells.py.
 """
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from music.notation import beat_of
 from music.notes import KEYS
@@ -56,7 +56,7 @@ class Options:
 
 
 @dataclass
-class Header:
+class Header(cells.Part):
     """What the header says, and changes of it."""
     drums: tuple = ()                   # is_drum of each voice
     full: int = 0                       # units in a bar of this meter
@@ -65,7 +65,7 @@ class Header:
 
 
 @dataclass
-class Form:
+class Form(cells.Part):
     """The whole bars so far. A tune ends with its last note."""
     n_bars: int = 0                     # as repeats.phrased counts them
     n_before_ending: int = 0
@@ -75,7 +75,7 @@ class Form:
 
 
 @dataclass
-class Bar:
+class Bar(cells.Part):
     """The bar that is being read. Times are units of 1/24 quarter from its start."""
     length: int = 0                     # 0 while the first bar's first cell may become a pickup
     voice: int = -1                     # of the present cell, or of the last one
@@ -88,7 +88,7 @@ class Bar:
 
 
 @dataclass
-class Word:
+class Word(cells.Part):
     """The word that is being read."""
     slot: str = 'L'
     table: dict = field(default_factory=dict)
@@ -116,8 +116,8 @@ class Reader:
     def copy(self):
         new = object.__new__(Reader)
         new.options, new.grid = self.options, self.grid
-        new.header, new.form, new.bar = replace(self.header), replace(self.form), replace(self.bar)
-        new.cell, new.event, new.word = replace(self.cell), replace(self.event), replace(self.word)
+        new.header, new.form, new.bar = self.header.copy(), self.form.copy(), self.bar.copy()
+        new.cell, new.event, new.word = self.cell.copy(), self.event.copy(), self.word.copy()
         return new
 
     # ---- what sampling asks

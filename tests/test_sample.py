@@ -160,9 +160,10 @@ def foreign_tune(rng):
     return 'M: 3/4\nL: 1/8\nQ:1/4=120\nK:C % 0 sharps\nV:1\n%%MIDI program 0\n' + '\n'.join(bars) + '\n'
 
 
-@pytest.fixture
-def foreign(world, tmp_path):
+@pytest.fixture(scope='module')
+def foreign(tmp_path_factory):
     """Checkpoint and folder of data prepared with --converter=midi2abc: a model that has nearly learned one tune by heart."""
+    tmp_path = tmp_path_factory.mktemp('foreign')
     rng = random.Random(3)
     texts = {split: [foreign_tune(rng) for _ in range(n)] for split, n in (('train', 2), ('val', 6), ('test', 6))}
     tokenizer = bpe.train(texts['train'], vocab_size=60)

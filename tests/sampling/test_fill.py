@@ -61,7 +61,7 @@ def reader_of(tokenizer, **marks):
     return Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
 
 
-def filled(world, span, text=TUNE, arch='gpt', n=3, seed=1, **settings):
+def filled(world, span, text=TUNE, arch='gpt', n=2, seed=1, **settings):
     """(texts, effective sample sizes)"""
     tokenizer, models = world
     reader = reader_of(tokenizer)
@@ -119,7 +119,7 @@ def test_an_untrained_model_gives_a_tied_chord_too(world):
 def test_the_seed_decides_and_neither_the_batch_nor_the_tunes_beside(world):
     texts, sizes = filled(world, '3-4')
     assert filled(world, '3-4', batch_size=3) == (texts, pytest.approx(sizes))
-    assert filled(world, '3-4', n=2)[0] == texts[:2]
+    assert filled(world, '3-4', n=1)[0] == texts[:1]
     assert filled(world, '3-4', seed=2)[0] != texts and len(set(texts)) > 1
 
 
@@ -129,7 +129,7 @@ def test_weights_are_the_likelihood_of_what_follows_token_by_token(world, arch, 
     tokenizer, models = world
     model, reader = models[arch], reader_of(tokenizer)
     gap = find_gap(TUNE, span, reader)
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(6)]
+    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(4)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     lines = gap.after.splitlines(True)
     ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS])) + [tokenizer.tune] * (len(lines) <= WEIGHTED_BARS)

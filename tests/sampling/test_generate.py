@@ -19,6 +19,7 @@ from sampling.generate import generate
 from sampling.tune import KEPT_SHARE, Step, Tune
 
 BLOCK = 64
+WORLDS = []
 
 
 def folk_tune(rng):
@@ -33,7 +34,13 @@ def folk_tune(rng):
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Tokenizer, a data folder, and a trained GPT and LSTM, all tiny."""
+    if not WORLDS:                  # one will do, for tests/test_sample.py too
+        WORLDS.append(small_world(tmp_path_factory))
+    return WORLDS[0]
+
+
+def small_world(tmp_path_factory):
+    """(data folder with checkpoints, tokenizer, {'gpt', 'lstm'}): all tiny, and trained a little."""
     folder = tmp_path_factory.mktemp('world')
     rng = random.Random(0)
     texts = {split: [folk_tune(rng) for _ in range(n)] for split, n in (('train', 60), ('val', 12), ('test', 12))}
@@ -108,7 +115,7 @@ def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(w
     monkeypatch.setattr(module.Rows, 'restore', restore)
     monkeypatch.setattr('sampling.draw.REJECTIONS', 2)                       # often
     monkeypatch.setattr(Reader, 'can_end', False)                            # long tunes
-    tunes, counts = tunes_of(world, arch, n=12, batch_size=5, max_bars=100, max_tokens=300, top_p=0.95, temperature=1.3)
+    tunes, counts = tunes_of(world, arch, n=6, batch_size=4, max_bars=100, max_tokens=200, top_p=0.95, temperature=1.3)
     assert max(len(tune.ids) for tune in tunes) > 2 * BLOCK and counts['dropped'] > 0 and was_filled_since == {False, True}
     assert len(errors) > 300 and max(errors) < 1e-5
 
