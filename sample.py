@@ -16,6 +16,8 @@ players and sequencers, .musicxml for score editors such as MuseScore.
 With `constrain` an incremental reader of the notation (sampling/constrain.py) rejects each token
 after which no tune is possible, so every bar fills its meter; without it the texts are the model's
 own. A tune that is too short, loops or is mostly silent is drawn again; how many were is printed.
+`best_of` gives more regular rhythms and more repetition, not tunes that are nearer to real ones:
+with the bundled model and four draws the overlap with held-out tunes falls from 0.83 to 0.74.
 """
 import glob
 import json
