@@ -1,13 +1,15 @@
-"""Voices written to given ones, for held-out tunes: are the given ones kept note for note and all bars exact, and how
-near is what is added to what stands there in truth?
+"""Voices added to given ones, for held-out tunes: do the given voices stay note for note, are all
+bars exact, and how near are the added voices to the true ones?
 
-    python bench/accompany.py --ckpt=out/quick_best/ckpt.pt                          # chorales: the soprano is given
+    python bench/accompany.py --ckpt=out/quick_best/ckpt.pt         # chorales: the soprano is given
     python bench/accompany.py --ckpt=out/lakh/ckpt.pt --data_dir=data/lakh --voices=0 --max_bars=32
 
-The table has statistics of the tunes beside those of the true ones; an overlap is to be read beside its baseline, of
-two halves of the true tunes. The last lines tell harmony from chance: which intervals stand between the given voice and
-the others, in ours, in the true tunes, and where the true voices meet notes half a tune away.
+The table has statistics of the tunes beside those of the true ones; read an overlap beside its
+baseline, the overlap of two halves of the true tunes. The last lines tell harmony from chance:
+which intervals lie between the given voice and the others, in ours, in the true tunes, and where
+the true voices meet notes half a tune away.
 """
+import itertools
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -45,13 +47,20 @@ def split(music, given):
     """(Music of the given voice alone, programs of the others as `--programs` has them)."""
     notes = music.notes[music.notes[:, 3] == given].copy()
     notes[:, 3] = 0
-    programs = [f'drums={v.program}' if v.is_drum and v.program else 'drums' if v.is_drum else str(v.program)
-                for i, v in enumerate(music.voices) if i != given]
+    programs = []
+    for i, voice in enumerate(music.voices):
+        if i == given:
+            continue
+        if not voice.is_drum:
+            programs.append(str(voice.program))
+        else:
+            programs.append(f'drums={voice.program}' if voice.program else 'drums')
     return replace(music, notes=notes, voices=[music.voices[given]]), programs
 
 
 def pieces(s):
-    """Music of the tunes that have the voices, cut to the given one's length, which must fill half of it."""
+    """Music of the tunes that have the voices, cut to the given one's length, which must fill half
+    of it."""
     for text in held_out(s.data_dir):
         music = decode(first_bars(encode(decode(text)), s.max_bars))
         if not (music.voices[s.given + 1:] and s.voices in (0, len(music.voices))):
@@ -67,8 +76,9 @@ def pieces(s):
 
 
 def intervals(tunes, givens, shift=False):
-    """Shares (12,): how far above each note of the given voice, in semitones mod 12, the notes of the others are that
-    sound as it begins. `shift`: with the pitches of the given voice half a tune away."""
+    """Shares (12,): how far above each note of the given voice, in semitones mod 12, the notes of
+    the others are that sound as it begins. `shift`: with the pitches of the given voice half a tune
+    away."""
     counts = np.zeros(12)
     for music, given in zip(tunes, givens):
         pitched = ~np.array([voice.is_drum for voice in music.voices])[music.notes[:, 3]]
@@ -85,34 +95,51 @@ def main():
     s = configure(Settings)
     model, tokenizer, checkpoint = sample.load(s.ckpt, 'cpu')
     marks = {**marks_of(checkpoint['meta']), 'repeats': False}              # played out
-    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
-    true = [music for music, _ in zip(pieces(s), range(s.tunes))]
+    alphabet = {token for token in tokenizer.tokens if len(token) == 1}
+    reader = Reader(alphabet=alphabet, **marks)
+    true = list(itertools.islice(pieces(s), s.tunes))
     if not true:
-        fail(f'no tune in {s.data_dir} has {s.voices or "two"} voices, of which number {s.given} sounds')
+        voices = s.voices or 'two'
+        fail(f'no tune in {s.data_dir} has {voices} voices, of which number {s.given} sounds')
+
+    # The given voice of each tune, and voices that are added to it.
     parts = [split(music, s.given) for music in true]
     scores = [find_score(music, programs, reader) for music, programs in parts]
-    places = [next(iter(set().union(*(bar.cells for bar in score.bars)))) for score in scores]
+    places = [min(set().union(*(bar.cells for bar in score.bars))) for score in scores]
     tunes = [accompaniment(tokenizer, (s.seed, i), reader, score) for i, score in enumerate(scores)]
     counts = generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf, top_p=s.top_p)
     ours = [decode(tune.text) for tune in tunes]
-    exact = np.sum([exact_bars(tune.text) for tune in tunes], axis=0)
-    kept = sum(np.array_equal(new.notes[new.notes[:, 3] == place][:, :3], music.notes[:, :3])
-               for new, place, (music, _) in zip(ours, places, parts))
-    print(f'{len(tunes)} tunes, {sum(tune.ended for tune in tunes)} whole, given voices kept note for note in {kept}, '
-          f'{exact[0]} of {exact[1]} bars exact; {counts["tokens"]} tokens, {counts["dropped"]} more dropped')
-    table = compare([statistics(music) for music in ours], [statistics(music) for music in true], s.seed)
-    print(f'{"median":>36}' + ''.join(f'{name:>10}' for name in ('ours', 'true', 'overlap', 'baseline')))
-    for name in ('pitch_class_entropy', 'scale_consistency', 'pitch_range', 'polyphony', 'notes_per_cell'):
-        values = (table[name][column] for column in ('samples', 'held_out', 'overlap', 'baseline'))
-        print(f'{STATISTICS[name]:>36}' + ''.join(f'{"-" if v is None else f"{v:.3g}":>10}' for v in values))
+    n_exact, n_bars = np.sum([exact_bars(tune.text) for tune in tunes], axis=0)
+    n_kept = 0
+    for new, place, (music, _) in zip(ours, places, parts):
+        voice = new.notes[new.notes[:, 3] == place]
+        n_kept += np.array_equal(voice[:, :3], music.notes[:, :3])
+    print(f'{len(tunes)} tunes, {sum(tune.ended for tune in tunes)} whole, given voices kept note '
+          f'for note in {n_kept}, {n_exact} of {n_bars} bars exact; {counts["tokens"]} tokens, '
+          f'{counts["dropped"]} more dropped')
+
+    table = compare([statistics(music) for music in ours], [statistics(music) for music in true],
+                    s.seed)
+    headings = 'ours', 'true', 'overlap', 'baseline'
+    print(f'{"median":>36}' + ''.join(f'{heading:>10}' for heading in headings))
+    for name in ('pitch_class_entropy', 'scale_consistency', 'pitch_range', 'polyphony',
+                 'notes_per_cell'):
+        line = f'{STATISTICS[name]:>36}'
+        for column in ('samples', 'held_out', 'overlap', 'baseline'):
+            value = table[name][column]
+            line += f'{"-" if value is None else f"{value:.3g}":>10}'
+        print(line)
+
     givens = [s.given] * len(true)
     real = intervals(true, givens)
+    halves = [intervals(true[i::2], givens[i::2]) for i in (0, 1)]
+    shared = {'ours': np.minimum(intervals(ours, places), real),
+              'the true voices, to other notes':
+                  np.minimum(intervals(true, givens, shift=True), real),
+              'two halves of the true tunes': np.minimum(*halves)}
     print('intervals from the given voice to the others, mod 12: area shared with the true ones')
-    for what, shares in (('ours', intervals(ours, places)),
-                         ('the true voices, to other notes', intervals(true, givens, shift=True))):
-        print(f'{what:>36} {np.minimum(shares, real).sum():.3f}')
-    halves = (intervals(true[i::2], givens[i::2]) for i in (0, 1))
-    print(f'{"two halves of the true tunes":>36} {np.minimum(*halves).sum():.3f}')
+    for what, shares in shared.items():
+        print(f'{what:>36} {shares.sum():.3f}')
 
 
 if __name__ == '__main__':

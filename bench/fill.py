@@ -1,7 +1,9 @@
-"""Bars in the middle of held-out tunes written anew: does the filling suit what stands behind it? It is weighed by the
-first two bars behind the gap. Judged are the log-likelihoods of these, and of the next two, which it was not chosen by,
-in nats a tune: behind our filling, behind a plain continuation (one draw of the same sampler) and behind the true bars,
-by the model itself and by others that took no part (--judge).
+"""Bars in the middle of held-out tunes are infilled: does the filling suit the bars after the gap?
+
+It is weighted by the first two bars after the gap. Compared are the log-likelihoods of these two
+bars, and of the next two, which had no part in the choice, in nats per tune: after our filling,
+after a plain continuation (one draw of the same sampler) and after the true bars, by the model
+itself and by others that took no part (--judge).
 
     python train.py config/quick_rnn.py --hidden_size=64 --out_dir=out/quick_rnn_1 --compile=True
     python bench/fill.py --ckpt=out/quick_best/ckpt.pt --judge=out/quick_rnn_1/ckpt.pt
@@ -21,9 +23,9 @@ from configurator import configure, fail
 from music.metrics import exact_bars
 from music.notation import decode, encode
 from sampling.constrain import Reader
-from sampling.fill import BEHIND, CANDIDATES, fill, find_gap, log_likelihoods
-from sampling.generate import Tune
+from sampling.fill import CANDIDATES, WEIGHTED_BARS, fill, find_gap, log_likelihoods
 from sampling.prompt import marks_of
+from sampling.tune import Tune
 
 
 @dataclass
@@ -47,27 +49,28 @@ def held_out(data_dir):
 
 
 def gaps(s, marks):
-    """[(text, number of its first bar, line of it)] of the first tunes that are long enough, repeats played out."""
+    """[(text, number of its first bar, line of it)] of the first tunes that are long enough,
+    repeats played out."""
     found = []
     for text in held_out(s.data_dir):
         music = decode(text)
         text = encode(music, **marks)
         n_header = 4 + len(music.voices)
         n_bars = text.count('\n') - n_header
-        if n_bars >= 4 + s.bars + 2 * BEHIND and len(found) < s.tunes:
+        if n_bars >= 4 + s.bars + 2 * WEIGHTED_BARS and len(found) < s.tunes:
             first = (n_bars - s.bars) // 2
-            found.append((text, first + (music.pickup == 0), n_header + first))
+            found.append((text, first if music.pickup else first + 1, n_header + first))
     return found
 
 
 def judged(models, tokenizer, text, line):
-    """Log-likelihoods that each model gives to the BEHIND bars from a line of the text on, and to as many after these,
-    given all before."""
+    """Log-likelihoods that each model gives to WEIGHTED_BARS bars from a line of the text on, and
+    to as many after these, given all before."""
     lines, values = text.splitlines(keepends=True), []
     for model in models:
-        for first in (line, line + BEHIND):
+        for first in (line, line + WEIGHTED_BARS):
             tune = Tune(tokenizer, (0,), None, ''.join(lines[:first]))
-            ids = tokenizer.encode(''.join(lines[first:first + BEHIND]))
+            ids = tokenizer.encode(''.join(lines[first:first + WEIGHTED_BARS]))
             values.append(log_likelihoods(model, [tune], ids)[0])
     return values
 
@@ -86,29 +89,38 @@ def main():
         if its_tokenizer.hash != tokenizer.hash:
             fail(f'{path} reads other tokens than {s.ckpt}')
     marks = {**marks_of(checkpoint['meta']), 'repeats': False}              # played out
-    reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
-    counts = sorted({1, *(n for n in (8,) if n < s.candidates), s.candidates})
-    scores, sizes, exact, seconds = {n: [] for n in (*counts, 'true')}, {n: [] for n in counts}, [0, 0], 0.0
+    alphabet = {token for token in tokenizer.tokens if len(token) == 1}
+    reader = Reader(alphabet=alphabet, **marks)
+    counts = sorted({n for n in (1, 8, s.candidates) if n <= s.candidates})
+
+    # Each tune's gap is filled with each number of candidates.
+    scores, sizes = {n: [] for n in (*counts, 'true')}, {n: [] for n in counts}
+    exact, seconds = np.zeros(2, int), 0.0
     for i, (text, bar, line) in enumerate(gaps(s, marks)):
-        gap, behind = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars
-        scores['true'].append(judged(models.values(), tokenizer, text, behind))
+        gap, after = find_gap(text, f'{bar}-{bar + s.bars - 1}', reader), line + s.bars
+        old = text.splitlines()
+        scores['true'].append(judged(models.values(), tokenizer, text, after))
         for n in counts:
             start = time.perf_counter()
             (tune,), _, size = fill(model, tokenizer, gap, reader, [(s.seed, i)], n, top_p=0.9)
-            seconds += (time.perf_counter() - start) * (n == s.candidates)
-            new, old = tune.text.splitlines(), text.splitlines()
-            assert new[:line] + new[line + s.bars:] == old[:line] + old[line + s.bars:], 'a bar outside has changed'
-            exact = [a + b for a, b in zip(exact, exact_bars(tune.text))]
-            scores[n].append(judged(models.values(), tokenizer, tune.text, behind))
+            if n == s.candidates:
+                seconds += time.perf_counter() - start
+            new = tune.text.splitlines()
+            assert new[:line] + new[after:] == old[:line] + old[after:], 'a bar outside has changed'
+            exact += exact_bars(tune.text)
+            scores[n].append(judged(models.values(), tokenizer, tune.text, after))
             sizes[n] += size
-    print(f'{s.ckpt}: {len(scores[1])} tunes, {s.bars} bars each, {exact[0]} of {exact[1]} bars exact, nothing else '
-          f'changed; {seconds / len(scores[1]):.1f} s a tune')
+    print(f'{s.ckpt}: {len(scores[1])} tunes, {s.bars} bars each, {exact[0]} of {exact[1]} bars '
+          f'exact, nothing else changed; {seconds / len(scores[1]):.1f} s per tune')
+
     scores = {n: np.array(values) for n, values in scores.items()}
-    spans = [f'bars 1 to {BEHIND}', f'bars {BEHIND + 1} to {2 * BEHIND}']
-    for m, (name, span) in enumerate((name, span) for name in models for span in spans):
-        print(f'log-likelihood of {span} behind the gap, by {name}, nats a tune [95%]')
-        for n, what in ((1, 'a plain continuation'), (s.candidates, 'our filling'), ('true', 'the true bars')):
-            print(row(f'behind {what}', scores[n][:, m]))
+    spans = [f'bars 1 to {WEIGHTED_BARS}', f'bars {WEIGHTED_BARS + 1} to {2 * WEIGHTED_BARS}']
+    columns = [(name, span) for name in models for span in spans]
+    for m, (name, span) in enumerate(columns):
+        print(f'log-likelihood of {span} after the gap, by {name}, nats per tune [95%]')
+        print(row('after a plain continuation', scores[1][:, m]))
+        print(row('after our filling', scores[s.candidates][:, m]))
+        print(row('after the true bars', scores['true'][:, m]))
         for n in counts[1:]:
             print(row(f'gain, {n} fillings', scores[n][:, m] - scores[1][:, m]) +
                   f'  effective sample size {np.mean(sizes[n]):.1f}')

@@ -17,7 +17,8 @@ import torch
 
 import sample
 from configurator import configure, fail
-from sampling.generate import Tune, generate
+from sampling.generate import generate
+from sampling.tune import Tune
 
 
 @dataclass

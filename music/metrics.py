@@ -101,7 +101,7 @@ def bars_of(music):
     return bars
 
 
-def goes_in_circles(music, length=8, different=2):
+def loops(music, length=8, different=2):
     """Are there `length` bars in a row, in each of which notes begin, with no more than `different` ones among them? Of
     450 held-out tunes of the books none goes in circles, of 416 multi-track ones 17 do."""
     bars = [tuple(bar) for bar in bars_of(music)]

@@ -10,8 +10,9 @@ from experiments import export
 from music.notation import decode
 from plumbing.checkpoint import read_checkpoint
 from sampling.constrain import Reader
-from sampling.generate import Tune, generate
+from sampling.generate import generate
 from sampling.prompt import marks_of
+from sampling.tune import Tune
 from train import build_model
 
 data = test_train.data          # a fixture
@@ -45,7 +46,7 @@ def test_mistakes_are_one_line(options, monkeypatch, capsys, tmp_path):
 def test_the_model_in_the_clone_writes_tunes_where_nothing_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = sample.best_checkpoint()
-    assert path == sample.GIVEN and 'results' in capsys.readouterr().out
+    assert path == sample.BUNDLED_CKPT and 'results' in capsys.readouterr().out
     model, tokenizer, checkpoint = sample.load(path, 'cpu')
     tunes = [Tune(tokenizer, (1, i), Reader(**marks_of(checkpoint['meta'])), key=sample.key_of(checkpoint, 1, i))
              for i in range(4)]

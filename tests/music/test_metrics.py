@@ -13,9 +13,9 @@ from music.metrics import (
     commonest,
     compare,
     exact_bars,
-    goes_in_circles,
     header,
     longest_runs,
+    loops,
     metrical_weights,
     overlap,
     shared,
@@ -229,4 +229,4 @@ def test_bars_that_fill_their_meter_are_counted_one_by_one():
 def test_eight_bars_in_a_row_of_two_kinds_are_a_circle(bars, expected):
     line = {bar: 'Z|' if bar == 'z' else f'[V:1]{bar}4 {bar}2 z2|[V:2]{bar.upper()},8|' for bar in 'abcdz'}
     music = decode(HEADER + '\n'.join(line[bar] for bar in bars) + '\n')
-    assert goes_in_circles(music) == expected
+    assert loops(music) == expected

@@ -191,6 +191,7 @@ def test_sample_py_fills_and_accompanies(world, tmp_path, monkeypatch, capsys):
     write_midi(part(0)[0], str(tmp_path / 'melody.mid'))
     (tmp_path / 'tune.abc').write_text(PIECE)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sample, 'CANDIDATES', 4)
     for arguments in (['--accompany=melody.mid', '--programs=0,33,drums'], ['--prompt=tune.abc', '--fill=3-5']):
         monkeypatch.setattr('sys.argv', ['sample.py', '--ckpt=m.pt', '--num_samples=2', *arguments])
         sample.main()

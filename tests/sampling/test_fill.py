@@ -1,4 +1,4 @@
-"""fill.py: bars written anew between what stands before and behind."""
+"""fill.py: bars of a tune are written again, given what comes before and after them."""
 import random
 import types
 
@@ -14,7 +14,7 @@ from music.metrics import exact_bars
 from music.notation import decode, encode
 from music.notes import bar_starts
 from sampling.constrain import Reader
-from sampling.fill import BEHIND, contexts, fill, find_gap, log_likelihoods, log_weights
+from sampling.fill import WEIGHTED_BARS, contexts, fill, find_gap, log_likelihoods, log_weights
 from sampling.generate import generate
 from sampling.given import Around
 
@@ -61,7 +61,7 @@ def reader_of(tokenizer, **marks):
     return Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **marks)
 
 
-def filled(world, span, text=TUNE, arch='gpt', n=3, seed=1, **settings):
+def filled(world, span, text=TUNE, arch='gpt', n=2, seed=1, **settings):
     """(texts, effective sample sizes)"""
     tokenizer, models = world
     reader = reader_of(tokenizer)
@@ -113,13 +113,13 @@ def test_an_untrained_model_gives_a_tied_chord_too(world):
     whole = [tune.text for tune in tunes if tune.ended]
     assert len(whole) > 17                                  # else held notes leave no room
     for text in whole:
-        assert reader.feed(text).due == gap.owed and exact_bars(text)[0] == 7
+        assert reader.feed(text).bar.due == gap.owed and exact_bars(text)[0] == 7
 
 
 def test_the_seed_decides_and_neither_the_batch_nor_the_tunes_beside(world):
     texts, sizes = filled(world, '3-4')
     assert filled(world, '3-4', batch_size=3) == (texts, pytest.approx(sizes))
-    assert filled(world, '3-4', n=2)[0] == texts[:2]
+    assert filled(world, '3-4', n=1)[0] == texts[:1]
     assert filled(world, '3-4', seed=2)[0] != texts and len(set(texts)) > 1
 
 
@@ -129,10 +129,10 @@ def test_weights_are_the_likelihood_of_what_follows_token_by_token(world, arch, 
     tokenizer, models = world
     model, reader = models[arch], reader_of(tokenizer)
     gap = find_gap(TUNE, span, reader)
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(6)]
+    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(4)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
-    lines = gap.behind.splitlines(True)
-    ids = tokenizer.encode(''.join(lines[:BEHIND])) + [tokenizer.tune] * (len(lines) <= BEHIND)
+    lines = gap.after.splitlines(True)
+    ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS])) + [tokenizer.tune] * (len(lines) <= WEIGHTED_BARS)
     naive = []
     for tune in tunes:
         context, total = list(tune.ids), 0.0
@@ -208,7 +208,7 @@ def test_a_range_that_is_none_is_one_line(world, span, message, capsys):
 def test_without_a_pickup_bars_count_from_1(world, capsys):
     text = HEAD + '\n'.join(LINES[1:4]) + '\n'
     gap = find_gap(text, '1', reader_of(world[0]))
-    assert gap.before == HEAD and gap.length == 72 and gap.behind == '\n'.join(LINES[2:4]) + '\n'
+    assert gap.before == HEAD and gap.length == 72 and gap.after == '\n'.join(LINES[2:4]) + '\n'
     with pytest.raises(SystemExit):
         find_gap(text, '0-1', reader_of(world[0]))
     assert '1 to 3' in capsys.readouterr().err

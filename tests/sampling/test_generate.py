@@ -14,9 +14,12 @@ from model import GPT, GPTConfig
 from music.metrics import exact_bars
 from music.notation import decode, encode
 from sampling.constrain import Reader
-from sampling.generate import KEPT_SHARE, REFUSALS, Tune, draw, generate, race
+from sampling.draw import REJECTIONS, Options, draw, race
+from sampling.generate import generate
+from sampling.tune import KEPT_SHARE, Step, Tune
 
 BLOCK = 64
+WORLDS = []
 
 
 def folk_tune(rng):
@@ -31,7 +34,13 @@ def folk_tune(rng):
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Tokenizer, a data folder, and a trained GPT and LSTM, all tiny."""
+    if not WORLDS:                  # one will do, for tests/test_sample.py too
+        WORLDS.append(small_world(tmp_path_factory))
+    return WORLDS[0]
+
+
+def small_world(tmp_path_factory):
+    """(data folder with checkpoints, tokenizer, {'gpt', 'lstm'}): all tiny, and trained a little."""
     folder = tmp_path_factory.mktemp('world')
     rng = random.Random(0)
     texts = {split: [folk_tune(rng) for _ in range(n)] for split, n in (('train', 60), ('val', 12), ('test', 12))}
@@ -79,33 +88,34 @@ def tunes_of(world, arch, n=6, constrain=True, prompt='', seed=1, **settings):
 def test_logits_with_the_cache_equal_those_without_across_the_context_boundary(world, arch, monkeypatch):
     """Every logit that a draw sees is that of one naive pass over the tune's context."""
     from sampling import generate as module
-    errors, filled, was_filled_since, original_draw, original_fill, original_restore = [], {}, set(), module.draw, module.Rows.fill, module.Rows.restore
+    errors, filled, was_filled_since = [], {}, set()
+    original_draw, original_fill, original_restore = module.draw, module.Rows.fill, module.Rows.restore
 
     def fill(rows, r):
         tune = rows.tunes[r]
-        filled[tune] = tune.context(BLOCK), len(tune.ids)
+        filled[tune] = tune.context(BLOCK), len(tune.ids), rows
         original_fill(rows, r)
 
     def draw(logits_BV, tunes, *rest):
         for row, tune in enumerate(tunes):
-            context, n = filled[tune]
+            context, n, rows = filled[tune]
             context = context + tune.ids[n:]
-            assert len(tune.ids) >= n and len(context) == tune.n_context <= BLOCK
+            assert len(tune.ids) >= n and len(context) == rows.n_context[rows.tunes.index(tune)] <= BLOCK
             naive = models[arch](torch.tensor([context]))[0][0, -1]
             errors.append(((naive - logits_BV[row]).abs().max() / naive.abs().max()).item())
         return original_draw(logits_BV, tunes, *rest)
 
     def restore(rows, r):
-        was_filled_since.add(rows.tunes[r].saved is None)
+        was_filled_since.add(rows.saved[r] is None)
         original_restore(rows, r)
 
     folder, tokenizer, models = world
     monkeypatch.setattr(module, 'draw', draw)
     monkeypatch.setattr(module.Rows, 'fill', fill)
     monkeypatch.setattr(module.Rows, 'restore', restore)
-    monkeypatch.setattr(module, 'REFUSALS', 2)                               # often
+    monkeypatch.setattr('sampling.draw.REJECTIONS', 2)                       # often
     monkeypatch.setattr(Reader, 'can_end', False)                            # long tunes
-    tunes, counts = tunes_of(world, arch, n=12, batch_size=5, max_bars=100, max_tokens=300, top_p=0.95, temperature=1.3)
+    tunes, counts = tunes_of(world, arch, n=6, batch_size=4, max_bars=100, max_tokens=200, top_p=0.95, temperature=1.3)
     assert max(len(tune.ids) for tune in tunes) > 2 * BLOCK and counts['dropped'] > 0 and was_filled_since == {False, True}
     assert len(errors) > 300 and max(errors) < 1e-5
 
@@ -149,7 +159,7 @@ def test_an_untrained_model_under_the_constraint_writes_tunes_too(world):
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
 def test_no_kept_token_is_one_that_the_model_held_unlikely(world, arch, monkeypatch):
-    monkeypatch.setattr('sampling.generate.RETRIES', 1)                      # so that bars are given up, and tunes cut
+    monkeypatch.setattr('sampling.generate.MAX_RESTARTS', 1)                      # so that bars are given up, and tunes cut
     model, tunes, counts = world[2][arch], [], {}
     for seed in range(3):
         more, counted = tunes_of(world, arch, n=20, top_p=0.7, max_bars=40, seed=seed)
@@ -166,7 +176,7 @@ def test_no_kept_token_is_one_that_the_model_held_unlikely(world, arch, monkeypa
 
 @pytest.mark.parametrize('constrain', [True, False])
 def test_a_given_key_stands_in_the_header_and_a_prompt_keeps_its_own(world, constrain, monkeypatch):
-    monkeypatch.setattr('sampling.generate.RETRIES', 1)                      # so that headers are given up, too
+    monkeypatch.setattr('sampling.generate.MAX_RESTARTS', 1)                      # so that headers are given up, too
     folder, tokenizer, models = world
     reader = Reader(alphabet=alphabet(tokenizer)) if constrain else None
     tunes = [Tune(tokenizer, (1, i), reader, key=('Em', 'F')[i % 2]) for i in range(40)]
@@ -195,54 +205,45 @@ def test_temperature_zero_takes_the_most_likely_allowed_token_and_top_k_1_the_sa
     assert free[0].ids[:len(ids) - 1] == ids[:-1]
 
 
+def tune_that_allows(ids, can_restart):
+    rollback = types.SimpleNamespace(can_restart=lambda n: can_restart, can_drop_bars=lambda n: False)
+    return types.SimpleNamespace(step=lambda i: Step([i], None) if i in ids else None, rollback=rollback,
+                                 generator=torch.Generator().manual_seed(0))
+
+
 def test_draws_have_the_probabilities_of_the_allowed_tokens():
     """Candidates in the order of the race, the first allowed one taken: chi-squared against p renormalised over the allowed ones."""
-    class Only:                                     # lets through the texts of even ids
-        can_end = ends_line = False
-
-        def feed(self, text):
-            return self if int(text) % 2 == 0 else None
-
-    class Tokens:
-        tokens, tune = [str(i) for i in range(10)], 10
-
-    logits = torch.linspace(-1, 2, 11)
-    tune = types.SimpleNamespace(reader=Only(), generator=torch.Generator().manual_seed(0), can_go_back=lambda retries: False)
+    logits, allowed = torch.linspace(-1, 2, 11), [0, 2, 4, 6, 8]
+    tune = tune_that_allows(allowed, can_restart=False)
     n, counts = 4000, np.zeros(11)
     for _ in range(n):
-        counts[draw(logits[None], [tune], Tokens, 0.8, 1.0, None, 0, {'tried': 0, 'refused': 0})[0][0]] += 1
+        (step, _), = draw(logits[None], [tune], Options(temperature=0.8), {'tried': 0, 'refused': 0})
+        counts[step.ids[0]] += 1
     p = (logits / 0.8).exp().numpy().copy()
-    p[1::2] = p[10] = 0
+    p[[i for i in range(11) if i not in allowed]] = 0
     p /= p.sum()
     assert counts[p == 0].sum() == 0
     assert (((counts - n * p) ** 2)[p > 0] / (n * p)[p > 0]).sum() < 18.5          # 4 degrees of freedom: p = 0.001
 
 
-@pytest.mark.parametrize('can_go_back', [True, False])
-def test_after_a_few_refusals_the_bar_is_begun_anew_if_it_can_be(can_go_back):
-    class Only7:
-        can_end = ends_line = False
-
-        def feed(self, text):
-            return self if text == '7' else None
-
-    class Tokens:
-        tokens, tune = [str(i) for i in range(20)], 20
-
-    tune = types.SimpleNamespace(reader=Only7(), generator=torch.Generator().manual_seed(0), can_go_back=lambda retries: can_go_back)
+@pytest.mark.parametrize('can_restart', [True, False])
+def test_after_a_few_rejections_the_bar_is_sampled_again_if_it_can_be(can_restart):
+    tune = tune_that_allows([7], can_restart)
     logits = torch.zeros(1, 21)
     outcomes = []
     for _ in range(400):
         counts = {'tried': 0, 'refused': 0}
-        outcomes.append(draw(logits, [tune], Tokens, 1.0, 1.0, None, 20, counts)[0][0])
-        assert counts['refused'] <= (REFUSALS if can_go_back else 20) and counts['tried'] - counts['refused'] == (outcomes[-1] == 7)
+        (step, _), = draw(logits, [tune], Options(max_restarts=20), counts)
+        outcomes.append(step and step.ids[0])
+        assert counts['refused'] <= (REJECTIONS if can_restart else 20)
+        assert counts['tried'] - counts['refused'] == (outcomes[-1] == 7)
     assert set(outcomes) <= {7, None}
-    share = 1 if not can_go_back else REFUSALS / 21                # the 7 among the first of 21 alike
+    share = REJECTIONS / 21 if can_restart else 1                  # the 7 among the first of 21 equal ones
     assert abs(np.mean([i == 7 for i in outcomes]) - share) < 4 * (share * (1 - share) / 400) ** 0.5 + 1e-9
 
 
-def racer(seed=0, reader=True):
-    return types.SimpleNamespace(reader=reader, generator=torch.Generator().manual_seed(seed))
+def racer(seed=0):
+    return types.SimpleNamespace(generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize('top_p, top_k, expected', [(1.0, None, 5), (0.5, None, 1), (0.51, None, 2), (0.75, None, 2), (0.91, None, 4), (1.0, 3, 3), (0.5, 3, 1), (0.8, 3, 2), (1.0, 9, 5)])
@@ -268,9 +269,6 @@ def test_a_race_does_not_depend_on_who_else_runs():
     logits = torch.randn(6, 3000) * torch.tensor([0.1, 5.0, 0.1, 5.0, 1.0, 2.0])[:, None]
     together = race(logits, [racer(i) for i in range(6)], 0.9, None)
     assert together == [race(logits[i:i + 1], [racer(i)], 0.9, None)[0] for i in range(6)]
-    for top_p, top_k in (0.9, None), (0.9, 20), (1.0, 20), (1.0, None):
-        alone = race(logits, [racer(i, reader=None) for i in range(6)], top_p, top_k)
-        assert race(logits, [racer(i) for i in range(6)], top_p, top_k) == alone
 
 
 def test_a_full_context_keeps_the_header_and_the_latest_whole_bars(world):

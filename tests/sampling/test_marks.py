@@ -10,8 +10,9 @@ import sample
 from lstm import LSTM, LSTMConfig
 from music.notation import decode, encode
 from sampling.constrain import Reader
-from sampling.generate import Tune, generate
+from sampling.generate import generate
 from sampling.prompt import prompt_text
+from sampling.tune import Tune
 
 HEAD = 'L:1/8\nM:6/8\nQ:1/4=120\nK:G\nV:1 program=0\n'
 BARS = ['[V:1]FAd dcd|', '[V:1]GBG g2f|', '[V:1]A3 z3|', '[V:1][GB]2d d3|', '[V:1]e3/2d/2c BAG|', '[V:1]d6|']
@@ -129,5 +130,5 @@ def test_a_silent_ending_keeps_no_tune_from_its_end():
 def test_an_empty_line_without_the_constraint_is_only_unreadable(world):
     tune = Tune(world[1], (1, 0))
     for i in world[1].encode('L:1/8\n\nK:C'):
-        tune.add(i, None)
+        tune.append(i)
     assert tune.text == 'L:1/8\n\nK:C'

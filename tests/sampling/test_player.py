@@ -7,6 +7,7 @@ import select
 import shutil
 import subprocess
 import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from music.metrics import statistics
 from music.midi import read_midi, write_midi
 from music.musicxml import musicxml
 from music.notation import decode, encode
-from music.notes import Music, Voice
-from sampling.page import SCORE_WIDTHS, draw_roll, page
+from music.score import read_score
+from sampling.page import SCORE_WIDTHS, listening_page, page
 
 CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome', 'chrome'
 TEXTS = ["""L:1/8
@@ -43,8 +44,9 @@ def html(tmp_path_factory):
         music = decode(text)
         music.title = f'Tune {i + 1}'
         write_midi(music, str(folder / 'x.mid'))
+        sheet = musicxml(music)
         tunes.append({'music': music, 'text': text, 'abc': f'X:1\n% <tune> {i} </script>\n', 'midi': (folder / 'x.mid').read_bytes(),
-                      'scores': [engrave(musicxml(music), width, f'0{i + 1}') for width in SCORE_WIDTHS],
+                      'musicxml': sheet, 'scores': [engrave(sheet, width, f'0{i + 1}') for width in SCORE_WIDTHS],
                       'statistics': statistics(music), 'prompt_bars': i, 'file': f'0{i + 1}'})
     path = folder / 'index.html'
     path.write_text(page(tunes, 'about', {'ckpt': 'out/gpt/best.pt', 'redrawn': {'mostly silent': 2}}), encoding='utf-8')
@@ -57,12 +59,6 @@ def test_page_is_self_contained(html):
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     assert [len(tune['notes']) for tune in data['tunes']] == [len(decode(text).notes) for text in TEXTS]
     assert [tune['prompt_end'] for tune in data['tunes']] == [0, 96]
-
-
-def test_picture_of_a_tune_and_of_none(tmp_path):
-    for name, music in (('a', decode(TEXTS[0])), ('b', Music(np.zeros((0, 4), np.int32), [Voice()]))):
-        draw_roll(music, str(tmp_path / name))
-        assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
 
 
 class Browser:
@@ -250,13 +246,18 @@ def test_tempo_map_agrees_with_ours(browser):
 
 
 def test_links_hold_the_files(browser, tmp_path):
-    links = browser.value("[...document.querySelectorAll('.files a')].map(a => [a.download, a.href])")
-    assert [name for name, _ in links] == ['01.abc', '01.mid', '02.abc', '02.mid']
-    contents = browser.value("Promise.all([...document.querySelectorAll('.files a')].map(async a => { const s = a.href.slice(a.href.indexOf(',') + 1);"
-                             " return a.href.includes('base64') ? atob(s) : decodeURIComponent(s); }))")
-    assert contents[2] == 'X:1\n% <tune> 1 </script>\n'
-    for text, content in zip(TEXTS, contents[1::2]):
-        assert encode(read_midi(content.encode('latin-1'))[0]).count('|') >= text.count('|') - 1
+    browser.wait("[...document.querySelectorAll('.files a')].every(a => !a.href.endsWith('#'))")
+    links = browser.value("[...document.querySelectorAll('.files a')].map(a => [a.download, a.href, a.title])")
+    assert [name for name, *_ in links] == [f'{i}.{kind}' for i in ('01', '02') for kind in ('musicxml', 'abc', 'mid')]
+    assert all(use and use in browser.value("$('files').textContent") for *_, use in links)         # what it is for
+    contents = browser.value("Promise.all([...document.querySelectorAll('.files a')].map(async a => {"
+                             " const blob = await (await fetch(a.href)).blob(), bytes = new Uint8Array(await blob.arrayBuffer());"
+                             " return [...bytes]; }))")
+    contents = [bytes(content) for content in contents]
+    assert contents[4] == b'X:1\n% <tune> 1 </script>\n'
+    for text, score, midi in zip(TEXTS, contents[::3], contents[2::3]):
+        np.testing.assert_array_equal(read_score(score)[0].notes, decode(text).notes)
+        assert encode(read_midi(midi)[0]).count('|') >= text.count('|') - 1
 
 
 def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
@@ -268,6 +269,34 @@ def test_tabs_show_the_text_and_the_theme_can_be_changed(browser):
     browser.click('#theme')
     assert browser.value("getComputedStyle(document.body).backgroundColor") != before
     assert browser.complaints() == []
+
+
+def test_a_blind_choice_between_pairs_of_tunes_is_saved_with_their_names(browser, html):
+    music = [decode(text) for text in TEXTS]
+    pairs = [[(f'model {i:02}', music[0]), ('held-out', music[1])] for i in range(1, 9)]
+    path = html.parent / 'listening.html'
+    path.write_text(listening_page(pairs, seed=1), encoding='utf-8')
+    other = Browser()
+    try:
+        other.open(path)
+        shown = other.value('document.body.innerText')
+        assert 'Pair 8' in shown and 'model' not in shown and 'held' not in shown
+        sources = other.value('data.tunes.map(tune => tune.source)')
+        assert [sorted(sources[i:i + 2]) for i in range(0, 16, 2)] == [['held-out', f'model {i:02}'] for i in range(1, 9)]
+        assert len({source[:5] for source in sources[::2]}) == 2            # the model is now A, now B
+        other.click('.side:nth-of-type(2) .play')                           # B of the first pair
+        other.wait('player.playing && player.tune === data.tunes[1]')
+        other.value("stop(); document.querySelectorAll('.choice')[0].click(); 0")                   # A of the first pair
+        other.value("document.querySelectorAll('.choice')[3 * 2 + 2].click(); 0")                   # neither of the third
+        other.value("document.querySelectorAll('.choice')[1].click(); 0")                           # B after all
+        link = other.value("[document.querySelector('#statistics a').download, document.querySelector('#statistics a').href]")
+        rows = json.loads(urllib.parse.unquote(link[1].split(',', 1)[1]))
+        assert link[0] == 'choices.json' and rows == [
+            {'pair': 1, 'A': sources[0], 'B': sources[1], 'choice': 'B', 'preferred': sources[1]},
+            {'pair': 3, 'A': sources[4], 'B': sources[5], 'choice': '', 'preferred': None}]
+        assert other.complaints() == []
+    finally:
+        other.close()
 
 
 @pytest.mark.parametrize('dark', [False, True])
