@@ -70,7 +70,9 @@ def draw_law(ax, strip, result, which):
         fitted, inside = law['a'] * x ** -law['alpha'], (x >= n[0]) & (x <= n[-1])
         seen = law['a'] * n ** -law['alpha'] * (1 + residual)
         label = (f'{spoken(arch)}  L = {law["a"]:.3g} · N$^{{{-law["alpha"]:.3f}}}$, {len(n)} sizes\n'
-                 f'α = {law["alpha"]:.3f} {interval(law["alpha_ci"])}' + ' (unidentified: too wide)' * (not law['identified']))
+                 f'α = {law["alpha"]:.3f} {interval(law["alpha_ci"])}')
+        if not law['identified']:
+            label += ' (unidentified: too wide)'
         ax.fill_between(x, *laws.band(law, x), color=colour, alpha=0.13, lw=0)
         ax.plot(x, fitted, '--', color=colour, lw=1.3)
         ax.plot(x[inside], fitted[inside], color=colour, lw=2.4, marker=marker, ms=8, markevery=[], label=label)
