@@ -1,1 +1,1 @@
-"""Drawing tunes, keeping them in the notation, and the page to listen to them. Behind sample.py."""
+"""The library of sample.py: drawing tunes, keeping them in the notation, and the page."""
