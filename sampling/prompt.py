@@ -5,7 +5,7 @@ import re
 from configurator import fail
 from music.midi import read_midi
 from music.notation import decode, encode
-from music.notes import KEYS
+from music.notes import KEYS, remarks_line
 from music.quantise import MidiError
 from music.repeats import phrased, unfolded
 from music.score import read_score
@@ -38,7 +38,8 @@ def prompt_text(s, marks):
     elif music is None and Reader().feed(text) is None:
         music = first_tune(name, text)
     if music is not None:
-        print_remarks(name, music)
+        if line := remarks_line(music):
+            print(f'{name}: {line}')
         text = encode(music)
 
     # The model knows its own marks only. A file has none of them, or a person's.
@@ -83,12 +84,6 @@ def first_tune(name, text):
             return music
         reason = refused or reason
     fail(f'{name} is no music: {reason}')
-
-
-def print_remarks(name, music):
-    """One line of what a reader repaired, skipped or guessed."""
-    if music.remarks:
-        print(f'{name}: ' + '; '.join(f'{what} ({n})' for what, n in music.remarks.items()))
 
 
 def first_bars(text, n, phrases=False):
