@@ -2,7 +2,7 @@
 else.
 
     for job, outcome in run(function, jobs, workers=4, time_limit_s=60):
-        ...  # in the order in which they end; outcome is function(job) or a Lost
+        ...             # in the order in which they end; outcome is function(job) or a Lost
 
 Each worker has a pipe of its own and one job at a time, so it is always known what died with it.
 multiprocessing.Pool waits for ever when a worker dies, ProcessPoolExecutor gives up as a whole,
