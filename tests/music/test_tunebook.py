@@ -222,7 +222,7 @@ def test_abc2midi_hears_the_same_music(tmp_path):
                       [(0, 100), (96, 140)], [(0, 2 * trial - 7, 'major')])
         (tmp_path / 'a.abc').write_text(write_abc(music))
         subprocess.run([need('abc2midi'), tmp_path / 'a.abc', '-o', tmp_path / 'a.mid'], capture_output=True, check=True)
-        heard, _ = midi.raw_midi(str(tmp_path / 'a.mid'))
+        heard = midi.raw_midi(str(tmp_path / 'a.mid'))
         kinds = [(v.program, v.is_drum) for v in heard['voices']]
         theirs = sorted((*kinds[v], int(p), round(float(t))) for t, p, v in zip(heard['onset'], heard['pitch'], heard['voice']))
         ours = sorted((music.voices[v].program, music.voices[v].is_drum, p, t) for t, _, p, v in music.notes.tolist())
@@ -237,7 +237,7 @@ def test_we_hear_what_abc2midi_hears(tmp_path_factory, tokens):
     tune = 'X:1\nT:t\nM:4/4\nL:1/8\nQ:1/4=120\nK:D\n' + ' '.join(tokens + ['C4', '|', 'D', '|]']) + '\n'
     (folder / 'a.abc').write_text(tune)
     subprocess.run([need('abc2midi'), folder / 'a.abc', '-o', folder / 'a.mid', '-NGUI'], capture_output=True, check=True)
-    heard, _ = midi.raw_midi(str(folder / 'a.mid'))
+    heard = midi.raw_midi(str(folder / 'a.mid'))
     ((_, music, reason),) = read_abc(tune)
     if reason is None:                                                        # else a bar of a length that no meter has
         theirs = sorted((int(p), round(float(t))) for t, p in zip(heard['onset'], heard['pitch']))
