@@ -11,6 +11,7 @@ says `not` or `octave`. Times are exact until the end, when notes off the grid o
 64ths) are rounded to it. Modes become the key signature that they are written with, called major if their third is.
 Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
 """
+import codecs
 import re
 from functools import lru_cache
 
@@ -40,6 +41,16 @@ TOKEN = re.compile(r'''
 ''', re.X)
 MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})\s*(?P<tie>-?)
   | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
+
+
+def decoded(data):
+    """Text of the bytes of an ABC file: UTF-8, UTF-16 where a byte-order mark says so, else Latin-1."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode('utf-16', 'replace')
+    try:
+        return data.decode('utf-8-sig')
+    except UnicodeDecodeError:
+        return data.decode('latin-1')
 
 
 def read_abc(text):
