@@ -240,25 +240,28 @@ class Part:
 
         # Which instrument, and which pitch. A drum without a key of its own has that of its place.
         instrument = note.find('instrument')
-        name = self.default if instrument is None else instrument.get('id')
-        any_sound = self.sounds.get(self.default, (0, False, None))
-        program, is_drum, pitch = self.sounds.get(name, any_sound)
+        name = None if instrument is None else instrument.get('id')
+        name = name if name in self.sounds else self.default
+        program, is_drum, pitch = self.sounds.get(name, (0, False, None))
         if unpitched is None or pitch is None:
             place = note.find('pitch') if unpitched is None else unpitched
             step, octave = (place.findtext(name) or place.findtext('display-' + name)
                             for name in ('step', 'octave'))
             alter = float(place.findtext('alter') or 0)
             pitch = 12 * int(octave) + 12 + SEMITONES[step] + round(alter) + self.shift
-            remark(self.remarks, 'guessed', 'drums', unpitched is not None)
-            remark(self.remarks, 'guessed', 'pitches between two semitones', alter % 1 != 0)
+            if unpitched is not None:
+                remark(self.remarks, 'guessed', 'drums')
+            if alter % 1:
+                remark(self.remarks, 'guessed', 'pitches between two semitones')
         if not 0 <= pitch <= 127:
             raise AbcError('pitch out of range')
 
-        ties = {tie.get('type') for tag in ('tie', 'notations/tied') for tie in note.findall(tag)}
-        tied, from_before = ties & {'start', 'continue'}, ties & {'stop', 'continue'}
+        ties = [tie.get('type') for tie in (*note.findall('tie'), *note.findall('notations/tied'))]
+        tied = 'start' in ties or 'continue' in ties
+        from_before = 'stop' in ties or 'continue' in ties
         start = on_grid(self.onset)
         length = max(TICKS, on_grid(self.onset + duration) - start)
-        sounding = [pitch, length, bool(tied), '', bool(from_before)]
+        sounding = [pitch, length, tied, '', from_before]
         self.layers[self.i].append([[[], start, 0, False],
                                     [[sounding], length, program, is_drum or unpitched is not None]])
 
@@ -334,7 +337,7 @@ class Part:
 
     def sign(self, name):
         if name:
-            self.score.bars[self.i].signs.append(Sign(name, on_grid(self.at), True))
+            self.score.bars[self.i].signs += (Sign(name, on_grid(self.at), True),)
 
     def sound(self, sound):
         """What a <sound> says of the way and the instruments. Nearly every attribute may be "no"."""

@@ -159,9 +159,9 @@ class Line:
     """One voice while it is read: what is in force, and the bars so far."""
 
     def __init__(self, tune):
-        self.tune = tune
         self.program, self.is_drum, self.shift = tune.program, tune.is_drum, tune.shift
-        self.propagate, self.drums, self.has_drum_clef = tune.propagate, {}, tune.has_drum_clef
+        self.propagate, self.has_drum_clef = tune.propagate, tune.has_drum_clef
+        self.drums, self.all_drums = {}, tune.drums
         self.unit, self.meter = tune.unit, tune.meter
         self.key, self.signature = tune.key, tune.signature
         self.bars, self.bar = [], Bar(tune.meter, tune.key, tune.tempo)
@@ -190,8 +190,9 @@ class Line:
             self.bar = Bar(self.meter, self.key, tempo, self.bar.part)
             self.accidentals = {}
         elif self.bars and self.bar.signs:
-            self.bars[-1].signs += [sign for sign in self.bar.signs if sign.name in LEAVING]
-            self.bar.signs = [sign for sign in self.bar.signs if sign.name not in LEAVING]
+            signs = self.bar.signs
+            self.bars[-1].signs += tuple(sign for sign in signs if sign.name in LEAVING)
+            self.bar.signs = tuple(sign for sign in signs if sign.name not in LEAVING)
         if self.bars:
             self.bars[-1].ends_repeat = max(ends, self.bars[-1].ends_repeat)
             self.bars[-1].ends_section |= section
@@ -199,16 +200,16 @@ class Line:
         self.bar.starts_repeat |= starts
         self.bar.ending |= passes(ending) if ending else frozenset()
 
-    def finish(self):
+    def finish(self, tempo):
         """Close the last bar. A sign behind it stands at its end."""
         while self.ahead:
             self.goes_on()
-        self.barline('|', '', self.tune.tempo)
+        self.barline('|', '', tempo)
         if self.bars:
             last = self.bars[-1]
-            last.signs += [sign._replace(at=last.length()) for sign in self.bar.signs]
+            last.signs += tuple(sign._replace(at=last.length()) for sign in self.bar.signs)
 
-    def overlay(self, mark):
+    def overlay(self, mark, tempo):
         """Go back as many barlines as there are `&`, to a layer of its own there. From behind a
         barline, `&` goes to the bar before; `& ...` inside `(& ... &)` to the bar of the `(&`."""
         if mark == '(&':
@@ -227,7 +228,7 @@ class Line:
 
         if written and not self.ahead:
             self.bars.append(self.bar)
-            self.bar = Bar(self.meter, self.key, self.tune.tempo, self.bar.part)
+            self.bar = Bar(self.meter, self.key, tempo, self.bar.part)
         bars = self.bars[first:]
         self.layer = max(len(bar.layers) for bar in bars)
         self.ahead = bars + [self.ahead[-1] if self.ahead else self.bar]
@@ -249,7 +250,7 @@ class Line:
         name = sign_of(words)
         if name:
             at = sum(element[1] for element in self.bar.layers[-1])
-            self.bar.signs.append(Sign(name, at, sure))
+            self.bar.signs += (Sign(name, at, sure),)
 
     def add(self, notes, length):
         """Append an element. `notes`: (text, duration, tied); times in ticks, before tuplets and
@@ -258,10 +259,12 @@ class Line:
         for tuplet in self.tuplets:
             times, parts = times * tuplet[1], parts * tuplet[0]
             tuplet[2] -= 1
-        self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
+        if self.tuplets:
+            self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
         self.broken = (1, 1)
-        tied = self.tied
-        self.tied = {key: pitches for key, pitches in tied.items() if key[0] != layer}
+        tied, self.tied = self.tied, {}
+        if tied:
+            self.tied = {key: pitches for key, pitches in tied.items() if key[0] != layer}
         sounding = []
         for text, duration, tie in notes:
             place = text.lstrip('^_=')
@@ -294,7 +297,7 @@ class Line:
 
     def drum_key(self, pitch):
         """What %%MIDI drummap makes of a pitch: of this voice, else of any."""
-        for drums in (self.drums, self.tune.drums):
+        for drums in (self.drums, self.all_drums):
             if pitch in drums:
                 return drums[pitch]
         return pitch + self.shift
@@ -347,7 +350,7 @@ class Tune:
         if not self.in_body:
             raise AbcError('no K: line, which ends the header')
         for line in self.voices.values():
-            line.finish()
+            line.finish(self.tempo)
         return self
 
     def check_rest(self, lines):
@@ -500,7 +503,7 @@ class Tune:
             elif kind == 'tie':
                 line.tie()
             elif kind == 'overlay':
-                line.overlay(token['overlay'])
+                line.overlay(token['overlay'], self.tempo)
             elif kind == 'words':
                 line.sign(token['words'], sure=False)
             elif kind == 'decoration':

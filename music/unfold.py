@@ -62,7 +62,7 @@ class Bar:
     ends_repeat: int = 0            # number of colons after it
     ends_section: bool = False      # what stands after it is more than a plain barline
     ending: frozenset = frozenset()     # of the turns on which it, and what follows, is played
-    signs: list = field(default_factory=list)               # Sign
+    signs: tuple = ()               # of Sign
 
     def length(self):
         return max(sum(element[1] for element in layer) for layer in self.layers)
@@ -83,21 +83,21 @@ def play(voices, order, staves, title, remarks):
 
     at, former, played, spans = 0, -1, [], []
     for i in plan:
-        length = lead[i].length()
-        played.append((length, lead[i], lead[i].strong or i != former + 1))
+        full = lead[i].length()
+        played.append((full, lead[i], lead[i].strong or i != former + 1))
         for name, bars in voices.items():
             if i >= len(bars):
                 continue
-            if bars[i] is not lead[i] and bars[i].length() != length:
+            if bars[i] is not lead[i] and bars[i].length() != full:
                 raise AbcError('voices differ in the length of a bar')
             for layer in bars[i].layers:
                 onset = at
                 for notes, duration, program, is_drum in layer:
                     kind = name, program, is_drum
-                    spans += [[onset, onset + note[1], note[0], kind, note[2], note[4]]
-                              for note in notes]
+                    spans += [[onset, onset + length, pitch, kind, tied, from_before]
+                              for pitch, length, tied, _, from_before in notes]
                     onset += duration
-        at, former = at + length, i
+        at, former = at + full, i
     if not spans:
         raise AbcError('no notes')
 
@@ -108,16 +108,17 @@ def play(voices, order, staves, title, remarks):
 
 
 def gather(spans, names, staves):
-    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...], with voices in the
-    order of `names`."""
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...] in ticks, with voices in
+    the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
-    nearest = lambda ticks: (ticks + TICKS // 2) // TICKS
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))
         index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
-        rows = [(nearest(onset), max(nearest(onset) + 1, nearest(end)), pitch, index[kind])
-                for onset, end, pitch, kind, *_ in spans]
+        rows = []
+        for onset, end, pitch, kind, _, _ in spans:
+            start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS    # nearest
+            rows.append((start, max(start + 1, stop), pitch, index[kind]))
         notes = without_overlaps(rows)
         if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
             break                   # no voice had to give way to another one on its staff
