@@ -56,7 +56,8 @@ def read_score(data):
         return play(Score(root, remarks).voices(), '', {}, title, remarks), None
     except AbcError as e:
         raise MidiError(str(e)) from e
-    except (ArithmeticError, LookupError, TypeError, ValueError) as e:  # missing, or no number
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        # An element is missing, or is no number.
         raise MidiError('damaged MusicXML') from e
 
 
@@ -202,7 +203,11 @@ class Part:
                 self.lengths[self.i] = self.lengths[self.i - self.repeated]
 
     def duration(self, element):
-        return round(float(element.findtext('duration')) * UNITS * TICKS / self.divisions)
+        """In ticks. ValueError if it is negative."""
+        ticks = round(float(element.findtext('duration')) * UNITS * TICKS / self.divisions)
+        if ticks < 0:
+            raise ValueError(ticks)
+        return ticks
 
     def go(self, duration):
         self.at += duration

@@ -104,6 +104,16 @@ def play(voices, order, staves, title, remarks):
     music = timeline(played, title)
     music.remarks = remarks
     music.notes, music.voices = gather(join_ties(spans, remarks), list(voices), staves)
+
+    # Silence is cut off at both ends: an empty pickup (a pickup is known by its notes), and changes
+    # behind the last note.
+    silence = music.pickup if music.notes[0, 0] >= music.pickup else 0
+    music.pickup -= silence
+    music.notes[:, 0] -= silence
+    end = (music.notes[:, 0] + music.notes[:, 1]).max()
+    music.meters, music.tempos, music.keys = (
+        in_force([(max(0, at - silence), *event) for at, *event in events], end)
+        for events in (music.meters, music.tempos, music.keys))
     return music
 
 
@@ -299,7 +309,7 @@ def join_ties(spans, remarks):
             joined.append(former := span)
         if tied:
             waiting[end, pitch, voice[0]] = former
-    remark(remarks, 'repaired', 'ties without a note to tie', loose + len(waiting))
+    remark(remarks, 'repaired', 'dangling ties', loose + len(waiting))
     return joined
 
 
@@ -325,7 +335,7 @@ def timeline(played, title):
         keys.append((start, *bar.key))
         tempos.append((start, bar.tempo))
         at += length
-    return Music(None, [], in_force(meters), in_force(tempos), in_force(keys), pickup, title)
+    return Music(None, [], meters, tempos, keys, pickup, title)
 
 
 def join_bars(bars):
