@@ -20,10 +20,11 @@ sys.path.insert(0, ROOT)
 
 from configurator import configure  # noqa: E402
 from corpus import pool, sources  # noqa: E402
+from music.encoding import decoded  # noqa: E402
 from music.notation import decode, encode  # noqa: E402
 from music.quantise import MidiError  # noqa: E402
 from music.score import read_score, unpacked  # noqa: E402
-from music.tunebook import decoded, read_abc  # noqa: E402
+from music.tunebook import read_abc  # noqa: E402
 
 KINDS = ('cut off', 'characters', 'numbers', 'lines', 'snippets', 'bytes')
 BATCH = 50                                          # mutations a job

@@ -19,7 +19,6 @@ An accidental holds to the barline in all octaves unless `propagate-accidentals`
 64ths) are rounded to it. Modes become the key signature that they are written with, called major if
 their third is.
 """
-import codecs
 import re
 from collections import Counter
 from fractions import Fraction
@@ -76,16 +75,6 @@ BLOCK = re.compile(r"""
 """, re.M | re.X)
 FENCE = re.compile(r'^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$', re.M)
 NO_NOTE = re.compile('[h-tw]')      # small letters that are neither notes nor usual decorations
-
-
-def decoded(data):
-    """Text of the bytes of an ABC file: UTF-8, UTF-16 where a byte-order mark says so, or Latin-1."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode('utf-16', 'replace')
-    try:
-        return data.decode('utf-8-sig')
-    except UnicodeDecodeError:
-        return data.decode('latin-1')
 
 
 def read_abc(text):
