@@ -87,11 +87,11 @@ def main(arguments):
         fail(f'{e.filename or target}: {e.strerror or e}')
     except MidiError as e:
         fail(f'{source}: {e}')
-    for title, _, reason in tunes:
-        if reason:
-            print(f'{source}: {title or "untitled"}: {reason}', file=sys.stderr)
+    reasons = [(title or 'untitled', reason) for title, _, reason in tunes if reason]
     if not good:
-        fail(f'{source}: no tune that can be read')
+        fail(f'{source}: {reasons[0][1] if reasons else "no tune that can be read"}')
+    for title, reason in reasons:
+        print(f'{source}: {title}: {reason}', file=sys.stderr)
 
 
 if __name__ == '__main__':

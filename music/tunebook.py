@@ -1,89 +1,176 @@
 """Tune books: ABC 2.1 files as other people write them -> notes. (The way back is abcfile.py.)
 
-    for title, music, reason in read_abc(open('book.abc').read()):
-        ...                                         # music is None where reason (a short name to count under) is not
+    for title, music, reason in read_abc(decoded(open('book.abc', 'rb').read())):
+        ...                                         # music is None where there is a reason
 
-Every `X:` tune is read exactly or rejected. What is played is what counts: repeats, endings and `P:` orders are
-expanded (unfold.py). Tuplets, broken rhythm, chords, ties, overlays `&`, voices, inline fields and %%MIDI
-program/channel are followed. Grace notes, slurs, decorations, chord symbols, annotations and lyrics are skipped (so is
-a "D.C." that is only an annotation). An accidental holds to the barline in all octaves unless `propagate-accidentals`
-says `not` or `octave`. Times are exact until the end, when notes off the grid of 24 units a quarter (quintuplets,
-64ths) are rounded to it. Modes become the key signature that they are written with, called major if their third is.
-Text without `X:` that starts with `L:1/8` is our own compact notation (notation.py), one tune a paragraph.
+Every tune is read or rejected; a reason is a short name to count under. What is played is what
+counts: repeats, endings, jumps (D.C., D.S., Fine, coda) and `P:` orders are played out (unfold.py).
+Tuplets, broken rhythm, chords, ties, overlays `&` and `&&`, voices, inline fields and %%MIDI
+program/channel/drummap are followed. Slurs, decorations, chord symbols, annotations and lyrics are
+skipped. Music.remarks counts what else is: grace notes, blocks and lines of words, "D.C." above the
+notes where no Fine makes it clear, a tempo in words.
+
+A tune begins at its `X:`. Text without any, such as what is pasted into a chat, is searched for
+headers; a line of ``` ends a tune like an empty line. Text without `X:` that starts with `L:1/8` may
+be our own compact notation (notation.py), one tune a paragraph.
+
+An accidental holds to the barline in all octaves unless `propagate-accidentals` says `not` or
+`octave`. Times are exact until the end, when notes off the grid of 24 units a quarter (quintuplets,
+64ths) are rounded to it. Modes become the key signature that they are written with, called major if
+their third is.
 """
 import re
+from collections import Counter
+from fractions import Fraction
 from functools import lru_cache
 
 from music import notation
 from music.notation import FIFTHS, MARKS, SEMITONES, signature
-from music.notes import UNITS, WHOLE, is_meter
-from music.unfold import TICKS, AbcError, Bar, play
+from music.notes import UNITS, WHOLE, is_meter, remark
+from music.unfold import (
+    LEAVING,
+    TICKS,
+    AbcError,
+    Bar,
+    Sign,
+    as_tempo,
+    play,
+    read_per_minute,
+    sign_of,
+)
 
 WHOLE_TICKS = WHOLE * TICKS
 # Modes by their first three letters -> sharps that they have less than major.
-MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3, 'phr': 4, 'loc': 5}
+MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3,
+         'phr': 4, 'loc': 5}
 ALTER = {mark: semitones for semitones, mark in MARKS.items()} | {'^^': 2, '__': -2}
-TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}            # (5, (7 and (9: in the time of 2, in compound meters of 3
+# (5, (7 and (9 are in the time of 2, in compound meters of 3.
+TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
-TOKEN = re.compile(r'''
-    (?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})
+NOTE = r"(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})"
+TOKEN = re.compile(rf'''
+    {NOTE}
   | [\s`\\)~.$*]
   | \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
   | (?P<bar>(?::*\[?\|[|\]:]*|::+|^:))(?:\s*\[?(?P<ending>\d[\d,.-]*))?
   | (?:\[|^)\s*(?P<lone_ending>\d[\d,.-]*)
-  | "[^"]*" | \{[^}]*\} | ![\w.,<>()+'~:/]+! | \+[a-z]+\+
+  | "(?P<words>[^"]*)" | \{{(?P<grace>[^}}]*)\}}
+  | !(?P<decoration>[\w.,<>()+'~:/]+|(?i:d\.\s?[cs]\.|da\scapo|dal\ssegno|to\scoda)[^!|]*)! | \+[a-z]+\+
   | \((?P<p>[1-9])(?::(?P<q>[1-9]?))?(?::(?P<r>[1-9]\d?|))?
-  | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]{0,9})
-  | (?P<bars>[ZX]\d{0,3})
-  | (?P<broken>>{1,9}|<{1,9}) | (?P<tie>-) | (?P<overlay>&)
-  | [(!] | y[\d/]* | [H-Wh-w] | =(?:20)?$                     # the last: quoted-printable left-overs
+  | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]{{0,9}})
+  | (?P<bars>[ZX]\d{{0,3}})
+  | (?P<broken>>{{1,9}}|<{{1,9}}) | (?P<tie>-) | (?P<overlay>&+)
+  | [(!] | y[\d/]* | (?P<symbol>[H-Wh-w]) | =(?:20)?$         # last: quoted-printable left-overs
 ''', re.X)
-MEMBER = re.compile(r'''(?P<note>(?:\^\^?|__?|=)?[A-Ga-gxz][,']*)(?P<length>[\d/]{0,9})\s*(?P<tie>-?)
+MEMBER = re.compile(rf'''{NOTE}\s*(?P<tie>-?)
   | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
+
+FIELD = re.compile('[A-Za-z+]:')
+# A block of text from %%begintext to %%endtext (or begin and end of ps, svg, ...), and one that is
+# never closed, to the next empty line, tune or the end.
+BLOCK = re.compile(r"""
+    ^(?:%%|I:)[ \t]*begin(\w+).*\n
+    (?: (?:(?!(?:%%|I:)[ \t]*(?:begin|end)\1).*\n)* (?:%%|I:)[ \t]*end\1.*
+      | (?:(?![ \t]*$|X:).*\n)* )
+""", re.M | re.X)
+FENCE = re.compile(r'^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$', re.M)
+NO_NOTE = re.compile('[h-tw]')      # small letters that are neither notes nor usual decorations
 
 
 def read_abc(text):
     """Yield (title, Music, None) or (title, None, reason) for each tune of the text, in order."""
     text = text.lstrip('\ufeff').replace('\r\n', '\n').replace('\r', '\n')
-    if not re.search(r'^X:', text, re.M) and text.startswith('L:1/8\n'):
+    has_numbers = re.search(r'^[ \t]*X:', text, re.M)
+    if not has_numbers and text.startswith('L:1/8\n') and re.search(r'^V:\d+ (program=|drums)', text, re.M):
         for paragraph in re.split(r'\n\s*\n', text.strip()):
             try:
                 yield '', notation.decode(paragraph + '\n'), None
             except notation.NotationError:
                 yield '', None, 'not our compact notation'
         return
-    head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
-    if not tunes and re.search(r'^K:', head, re.M):
-        head, tunes = '', [head]
-    defaults = re.findall(r'^(?:%%|[ILMQ]:).*', head, re.M)          # a file header holds for all tunes
-    for tune in tunes:
-        lines = defaults + [line.strip() for line in tune.split('\n')]
-        title = next((line[2:].strip().replace(r'\%', '%') for line in lines if line.startswith('T:')), '')
+    defaults, tunes = split_tunes(text)
+    for lines in tunes:
+        title = next((line[2:].strip().replace(r'\%', '%') for line in lines if line[:2] == 'T:'), '')
         try:
-            tune = Tune().read(lines)
+            tune = Tune().read(defaults + lines)
             voices = {name: line.bars for name, line in tune.voices.items()}
-            yield title, play(voices, tune.order, tune.staves, title), None
+            yield title, play(voices, tune.order, tune.staves, title, tune.remarks), None
         except AbcError as e:
             yield title, None, str(e)
+    if not tunes:
+        yield '', None, 'no tune: neither an X: nor a K: line'
+
+
+def split_tunes(text):
+    """(lines of the file header, which hold for all tunes, [lines of a tune])."""
+    if '```' in text or '~~~' in text:
+        text = FENCE.sub('', text)
+    if 'begin' in text:
+        text = BLOCK.sub(lambda block: f'%%begin{block[1]}', text + '\n')
+    if re.search(r'^> ?X:', text, re.M):                        # quoted in an answer
+        text = re.sub(r'^> ?', '', text, flags=re.M)
+    head, *numbered = re.split(r'^(?=[ \t]*X:)', text, flags=re.M)
+    tunes = [[line.strip() for line in tune.split('\n')] for tune in numbered]
+    if not numbered or re.search(r'^[ \t]*K:', head, re.M):
+        return [], without_number(head) + tunes
+    return re.findall(r'^(?:%%(?!begin)|[ILMQ]:).*', head, re.M), tunes
+
+
+def without_number(text):
+    """[lines] of the tunes of a text without X:. A tune begins with a field of the header, where the
+    former one has ended with an empty line. What stands between them is words."""
+    tunes, has_key, has_ended = [], False, True
+    for line in map(str.strip, text.split('\n')):
+        if has_ended and re.match('[A-Z]:|%%', line):
+            tunes.append([])
+            has_key = has_ended = False
+        has_ended |= has_key and not line
+        has_key |= line.startswith('K:')
+        if tunes:
+            tunes[-1].append(line)
+    with_key = [lines for lines in tunes if any(line.startswith('K:') for line in lines)]
+    return with_key or tunes[:1]
+
+
+def is_prose(line, symbols):
+    """Is a line in the place of music one of words? No bar is in it, and at least half of its words
+    have two small letters that are neither notes nor `symbols`, decorations by letter."""
+    if '|' in line:
+        return False
+    line = re.sub(r'"[^"]*"|![^!]*!|\+[^+]*\+|\[[A-Za-z]:[^]]*\]', ' ', line)
+    words = re.findall(r"[A-Za-z']{2,}", line)
+    strange = [word for word in words
+               if sum(letter not in symbols for letter in NO_NOTE.findall(word)) >= 2]
+    return bool(words) and 2 * len(strange) >= len(words)
 
 
 class Line:
     """One voice while it is read: what is in force, and the bars so far."""
 
     def __init__(self, tune):
-        self.program, self.is_drum, self.shift, self.propagate = tune.program, tune.is_drum, tune.shift, tune.propagate
-        self.unit, self.meter, self.key, self.signature = tune.unit, tune.meter, tune.key, tune.signature
+        self.program, self.is_drum, self.shift = tune.program, tune.is_drum, tune.shift
+        self.propagate, self.has_drum_clef = tune.propagate, tune.has_drum_clef
+        self.drums, self.all_drums = {}, tune.drums
+        self.unit, self.meter = tune.unit, tune.meter
+        self.key, self.signature = tune.key, tune.signature
         self.bars, self.bar = [], Bar(tune.meter, tune.key, tune.tempo)
-        self.accidentals = {}           # what holds to the barline: letter (or letter and octave) -> semitones
-        self.tied = {}                  # (layer, letter and octave) of notes tied to the next -> pitches
-        self.tuplets = []               # [p, q, elements left]
-        self.broken = (1, 1)            # what broken rhythm multiplies the next element with
-        self.last = None                # the latest element
+        self.accidentals = {}       # what holds to the barline: letter (and octave) -> semitones
+        self.tied = {}              # (layer, letter and octave) of notes tied to the next -> pitches
+        self.tuplets = []           # [p, q, elements left]
+        self.broken = (1, 1)        # what broken rhythm multiplies the next element with
+        self.last = None            # the latest element
+        self.ahead = []             # in an overlay: the bars still to go through, then a new one
+        self.region = None          # index of the first bar of an overlay `(& ... & ... &)`
 
     def barline(self, mark, ending, tempo):
-        """Close the bar at `mark`; an empty bar (two marks in a row, a mark at the start) only hands its marks on."""
+        """Close the bar at `mark`. An empty bar (two marks in a row, a mark at the start) only hands
+        its marks on; so does the last bar of an overlay."""
+        if self.ahead:
+            self.accidentals = {}
+            if self.goes_on():
+                return
         mark = mark.replace('[|]', '|' if ':' not in mark else '')      # an invisible barline
-        both = mark.strip(':') == '' or mark == '|:|'                   # :: and what some books write for it
+        both = mark.strip(':') == '' or mark == '|:|'       # :: and what some books write for it
         ends = len(mark) // 2 if both else len(mark) - len(mark.lstrip(':'))
         starts = both or mark.endswith(':')
         section = bool(ends or starts or mark != '|')
@@ -91,6 +178,10 @@ class Line:
             self.bars.append(self.bar)
             self.bar = Bar(self.meter, self.key, tempo, self.bar.part)
             self.accidentals = {}
+        elif self.bars and self.bar.signs:
+            signs = self.bar.signs
+            self.bars[-1].signs += tuple(sign for sign in signs if sign.name in LEAVING)
+            self.bar.signs = tuple(sign for sign in signs if sign.name not in LEAVING)
         if self.bars:
             self.bars[-1].ends_repeat = max(ends, self.bars[-1].ends_repeat)
             self.bars[-1].ends_section |= section
@@ -98,44 +189,111 @@ class Line:
         self.bar.starts_repeat |= starts
         self.bar.ending |= passes(ending) if ending else frozenset()
 
+    def finish(self, tempo):
+        """Close the last bar. A sign behind it stands at its end."""
+        while self.ahead:
+            self.goes_on()
+        self.barline('|', '', tempo)
+        if self.bars:
+            last = self.bars[-1]
+            last.signs += tuple(sign._replace(at=last.length()) for sign in self.bar.signs)
+
+    def overlay(self, mark, tempo):
+        """Go back as many barlines as there are `&`, to a layer of its own there. From behind a
+        barline, `&` goes to the bar before; `& ...` inside `(& ... &)` to the bar of the `(&`."""
+        if mark == '(&':
+            self.region = len(self.bars)
+            return
+        if mark == '&)':
+            self.region = None
+            return
+        here = len(self.bars) - len(self.ahead)                 # index of this bar
+        written = self.bar.layers[-1] if self.ahead else any(self.bar.layers)
+        first = max(0, here - len(mark) + bool(written)) if self.region is None else self.region
+        self.tuplets = []
+        if first == here:
+            self.bar.layers.append([])
+            return
+
+        if written and not self.ahead:
+            self.bars.append(self.bar)
+            self.bar = Bar(self.meter, self.key, tempo, self.bar.part)
+        bars = self.bars[first:]
+        self.layer = max(len(bar.layers) for bar in bars)
+        self.ahead = bars + [self.ahead[-1] if self.ahead else self.bar]
+        self.accidentals = {}
+        self.goes_on()
+
+    def goes_on(self):
+        """Go to the next bar of an overlay, if there is one, else to the new bar behind it. Layers
+        keep their number from bar to bar, for ties."""
+        self.bar, *self.ahead = self.ahead
+        if self.ahead:
+            self.bar.layers += [[] for _ in range(self.layer + 1 - len(self.bar.layers))]
+        else:
+            self.bar.meter, self.bar.key = self.meter, self.key
+        return bool(self.ahead)
+
+    def sign(self, words, sure):
+        """Put down a sign that says where to go on, if the words are one."""
+        name = sign_of(words)
+        if name:
+            at = sum(element[1] for element in self.bar.layers[-1])
+            self.bar.signs += (Sign(name, at, sure),)
+
     def add(self, notes, length):
-        """Append an element. `notes`: (text, duration, tied); times in ticks, before tuplets and broken rhythm."""
+        """Append an element. `notes`: (text, duration, tied); times in ticks, before tuplets and
+        broken rhythm."""
         layer, (times, parts) = len(self.bar.layers) - 1, self.broken
         for tuplet in self.tuplets:
             times, parts = times * tuplet[1], parts * tuplet[0]
             tuplet[2] -= 1
-        self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
+        if self.tuplets:
+            self.tuplets = [tuplet for tuplet in self.tuplets if tuplet[2]]
         self.broken = (1, 1)
-        tied, self.tied = self.tied, {key: pitches for key, pitches in self.tied.items() if key[0] != layer}
+        tied, self.tied = self.tied, {}
+        if tied:
+            self.tied = {key: pitches for key, pitches in tied.items() if key[0] != layer}
         sounding = []
         for text, duration, tie in notes:
             place = text.lstrip('^_=')
             if place not in 'xz':
                 pitch = self.pitch(text, place, tied.get((layer, place), ()))
-                sounding.append([pitch, scaled(duration, times, parts), tie, place])
+                sounding.append([pitch, scaled(duration, times, parts), tie, place, None])
                 if tie:
                     self.tied.setdefault((layer, place), []).append(pitch)
         self.last = [sounding, scaled(length, times, parts), self.program, self.is_drum]
         self.bar.layers[-1].append(self.last)
 
     def pitch(self, text, place, carried):
-        """MIDI pitch of a note's text. One of `carried`, the pitches tied to it, sounds on without its accidental."""
+        """MIDI pitch of a note's text. One of `carried`, the pitches tied to it, sounds on without
+        its accidental."""
         letter = place[0].upper()
         memory = letter if self.propagate == 'pitch' else place
         mark = text.removesuffix(place)
-        alter = ALTER[mark] if mark else self.accidentals.get(memory, self.signature.get(letter, 0))
+        in_key = self.signature.get(letter, 0)
+        alter = ALTER[mark] if mark else self.accidentals.get(memory, in_key)
         if mark and self.propagate != 'not':
             self.accidentals[memory] = alter
         octave = (place[0] >= 'a') + place.count("'") - place.count(',')
-        pitch = 60 + SEMITONES[letter] + alter + 12 * octave + self.shift
+        pitch = 60 + SEMITONES[letter] + alter + 12 * octave
+        pitch = self.drum_key(pitch) if self.is_drum else pitch + self.shift
         if carried and pitch not in carried and not mark and memory not in self.accidentals:
             return carried[0]
         if not 0 <= pitch <= 127:
             raise AbcError('pitch out of range')
         return pitch
 
+    def drum_key(self, pitch):
+        """What %%MIDI drummap makes of a pitch: of this voice, else of any."""
+        for drums in (self.drums, self.all_drums):
+            if pitch in drums:
+                return drums[pitch]
+        return pitch + self.shift
+
     def stretch(self, text):
-        """Broken rhythm: `>` dots the last element and halves the next, `>>` double-dots it and quarters the next."""
+        """Broken rhythm: `>` dots the last element and halves the next, `>>` double-dots it and
+        quarters the next."""
         if self.last is None:
             raise AbcError('broken rhythm without a note before it')
         parts = 2 ** len(text)
@@ -152,66 +310,109 @@ class Line:
 
 
 class Tune:
-    """One tune while it is read: its attributes are the header's fields, which each new voice takes over."""
+    """One tune while it is read: its attributes are the header's fields, which each new voice takes
+    over."""
 
     def __init__(self):
         self.program, self.is_drum, self.shift, self.propagate = 0, False, 0, 'pitch'
+        self.drums, self.has_drum_clef = {}, False      # drums: pitch as written -> MIDI pitch
         self.unit, self.meter, self.tempo, self.order = None, (4, 4), 120, ''
         self.key, self.signature = (0, 'major'), {}
+        self.symbols = {'S': 'segno', 'O': 'coda'}      # decorations of one letter
         self.voices, self.staves, self.in_body = {}, {}, False
-        self.line = None                # the voice that the body is at
-        self.declared = None            # the voice that the header is at
+        self.line = None            # the voice that the body is at
+        self.declared = None        # the voice that the header is at
+        self.remarks = Counter()
 
     def read(self, lines):
-        for line in lines:
-            if not line and self.in_body:
-                break                               # an empty line ends the tune
+        for i, line in enumerate(lines):
+            if not line and self.in_body:               # an empty line ends the tune
+                self.check_rest(lines[i:])
+                break
             line = re.sub(r'(?<!\\)%.*', '', re.sub('^%%', 'I:', line)).strip()
-            if re.match('[A-Za-z+]:', line) and not (self.in_body and re.match('[A-Ga-gz]:[|:]', line)):
+            if FIELD.match(line) and not (self.in_body and re.match('[A-Ga-gz]:[|:]', line)):
                 self.field(line[0], line[2:].strip())
+            elif self.in_body and is_prose(line, self.symbols):
+                remark(self.remarks, 'skipped', 'lines of words')
             elif self.in_body:
                 self.scan(line)
+        if not self.in_body:
+            raise AbcError('no K: line, which ends the header')
         for line in self.voices.values():
-            line.barline('|', '', self.tempo)
+            line.finish(self.tempo)
         return self
 
+    def check_rest(self, lines):
+        """Look for music behind an empty line; it is not read, as ABC says."""
+        music = [line for line in lines if '|' in line and not re.match('[A-Za-z+]:|%', line)
+                 and not is_prose(line, self.symbols)]
+        if music and not any(line.bars or line.bar.layers[0] for line in self.voices.values()):
+            raise AbcError('an empty line behind K:, where the music should begin')
+        remark(self.remarks, 'skipped', 'lines of music behind an empty line', len(music))
+
     def directive(self, words):
-        """%%MIDI, %%score and propagate-accidentals; everything else is layout."""
+        """%%MIDI, %%score and propagate-accidentals; nearly everything else is layout."""
         here, words = self.line or self.declared or self, words + ['', '']
         if words[0] in ('score', 'staves'):
             for staff in re.findall(r'\(([^()]*)\)', ' '.join(words)):
-                self.staves.update(dict.fromkeys(staff.split(), staff.split()[0]) if staff.split() else {})
+                names = staff.split()
+                self.staves.update(dict.fromkeys(names, names[0]) if names else {})
         elif words[0] == 'propagate-accidentals':
             for line in (self, *self.voices.values()) if self.line is None else (self.line,):
                 line.propagate = words[1]
         elif words[0] == 'MIDI' and words[1] == 'program':
-            here.program = min(127, int(next((w for w in reversed(words) if re.fullmatch(r'\d{1,3}', w)), 0)))
+            numbers = [word for word in words if re.fullmatch(r'\d{1,3}', word)]
+            here.program = min(127, int(numbers[-1])) if numbers else 0
         elif words[0] == 'MIDI' and words[1] == 'channel':
             here.is_drum = words[2] == '10'
+        elif words[:2] == ['MIDI', 'drummap'] or words[0] == 'percmap':
+            self.map_drum(here, words[words[0] == 'MIDI':])
+        elif words[:2] == ['MIDI', 'drumon']:
+            remark(self.remarks, 'skipped', 'drum patterns')
         elif words[0] == 'MIDI' and words[1] in ('transpose', 'rtranspose'):
             raise AbcError('%%MIDI transpose')
+        elif words[0].startswith('begin'):
+            remark(self.remarks, 'skipped', 'blocks of text')
+
+    def map_drum(self, here, words):
+        """%%MIDI drummap ^g, 42, or %%percmap ^g, 42 and what follows: which drum a note is."""
+        place = words[1].lstrip('^_=')
+        mark = words[1].removesuffix(place)
+        keys = [int(word) for word in words[2:] if re.fullmatch(r'\d{1,3}', word)]
+        if not re.fullmatch("[A-Ga-g][,']*", place) or mark not in ('', *ALTER) or \
+                not keys or keys[-1] > 127:
+            return remark(self.remarks, 'skipped', 'drum maps')
+        octave = (place[0] >= 'a') + place.count("'") - place.count(',')
+        written = 60 + SEMITONES[place[0].upper()] + ALTER.get(mark, 0) + 12 * octave
+        here.drums[written] = keys[-1]
+        self.drums.setdefault(written, keys[-1])
+        self.check_clef(here, '')
+
+    def check_clef(self, here, text):
+        """A voice is of drums where it has a percussion clef and there is a drum map."""
+        here.has_drum_clef |= bool(re.search(r'\bperc\b', text))
+        here.is_drum |= here.has_drum_clef and bool(self.drums)
 
     def field(self, letter, value):
-        """A header field, a body field or an inline field; fields without influence on what sounds are passed over."""
+        """A header field, a body field or an inline field; fields without influence on what sounds
+        are passed over."""
         here = self.line or self
         if letter == 'K':
             here.key, here.signature = read_key(value, here)
             here.shift = shift_of(value, here.shift)
+            self.check_clef(here, value)
             if not self.in_body:
-                self.in_body = True
-                if self.unit is None:
-                    self.unit = WHOLE_TICKS // (16 if self.meter and 4 * self.meter[0] < 3 * self.meter[1] else 8)
-                for line in self.voices.values():       # declared before K:
-                    line.unit, line.meter, line.key, line.signature = self.unit, self.meter, self.key, self.signature
-                    line.bar = Bar(line.meter, line.key, self.tempo)
+                self.begin_body()
         elif letter == 'L':
             if not re.fullmatch(r'\d{1,4}(/\d{1,4})?', value.replace(' ', '')):
                 raise AbcError('L: not understood')
             here.unit = length_of(value.replace(' ', ''), WHOLE_TICKS)
         elif letter == 'M':
             here.meter = read_meter(value)
-        elif letter == 'Q':
-            self.tempo = read_tempo(value, here.unit or WHOLE_TICKS // 8, self.tempo)
+        elif letter == 'Q' and value:
+            tempo = read_tempo(value, here.unit or WHOLE_TICKS // 8)
+            self.tempo = tempo or self.tempo
+            remark(self.remarks, 'guessed', 'tempo', tempo is None)
         elif letter == 'P' and self.in_body:
             for line in list(self.voices.values()) or [self.voice('1')]:
                 line.barline('||', '', self.tempo)
@@ -222,8 +423,25 @@ class Tune:
             self.voice(value)
         elif letter == 'I':
             self.directive(value.split())
-        if letter in 'KMQ' and self.line and not any(self.line.bar.layers):      # right behind a barline
-            self.line.bar.meter, self.line.bar.key, self.line.bar.tempo = self.line.meter, self.line.key, self.tempo
+        elif letter == 'U':
+            symbol, _, decoration = value.partition('=')
+            self.symbols[symbol.strip()] = decoration.strip()
+
+        # Directly behind a barline, a change holds for the bar that begins there.
+        if letter in 'KMQ' and self.line and not any(self.line.bar.layers):
+            bar = self.line.bar
+            bar.meter, bar.key, bar.tempo = self.line.meter, self.line.key, self.tempo
+
+    def begin_body(self):
+        """What the header says holds for the voices that were declared in it."""
+        self.in_body = True
+        if self.unit is None:
+            is_short = self.meter and 4 * self.meter[0] < 3 * self.meter[1]
+            self.unit = WHOLE_TICKS // (16 if is_short else 8)
+        for line in self.voices.values():
+            line.unit, line.meter = self.unit, self.meter
+            line.key, line.signature = self.key, self.signature
+            line.bar = Bar(line.meter, line.key, self.tempo)
 
     def voice(self, value):
         """Go to the voice that a V: field names, a new one if need be; return it."""
@@ -232,6 +450,7 @@ class Tune:
             self.voices[name] = Line(self)
         line = self.voices[name]
         line.shift = shift_of(properties, line.shift)
+        self.check_clef(line, properties)
         if self.in_body:
             self.line = line
         else:
@@ -246,7 +465,7 @@ class Tune:
             token = TOKEN.match(text, at)
             if not token:
                 raise AbcError(f'sign {text[at]!r} not understood')
-            at, kind = token.end(), token.lastgroup             # kind: the last group that took part in the match
+            at, kind = token.end(), token.lastgroup         # the last group that took part
             if kind == 'length':
                 length = length_of(token['length'], line.unit)
                 line.add([(token['note'], length, False)], length)
@@ -256,23 +475,33 @@ class Tune:
                 self.field(token['field'], token['value'].strip())
                 line = self.line
             elif kind in ('bar', 'ending', 'lone_ending'):
-                line.barline(token['bar'] or '|', token['ending'] or token['lone_ending'], self.tempo)
+                ending = token['ending'] or token['lone_ending']
+                line.barline(token['bar'] or '|', ending, self.tempo)
             elif kind == 'chord_length':
                 self.chord(token['chord'], length_of(token['chord_length'], line.unit))
             elif kind == 'bars':
                 self.rest(token['bars'], text[at:])
             elif kind in 'pqr':
                 # Compound here is 6/4 too, as abc2midi has it; in notes.beat_length it is not.
-                p, compound = int(token['p']), line.meter and line.meter[0] % 3 == 0 and line.meter[0] > 3
-                q = int(token['q'] or TUPLET_TIME.get(p, 3 if compound else 2))
+                is_compound = line.meter and line.meter[0] % 3 == 0 and line.meter[0] > 3
+                p = int(token['p'])
+                q = int(token['q'] or TUPLET_TIME.get(p, 3 if is_compound else 2))
                 line.tuplets.append([p, q, int(token['r'] or p)])
             elif kind == 'broken':
                 line.stretch(token['broken'])
             elif kind == 'tie':
                 line.tie()
             elif kind == 'overlay':
-                line.bar.layers.append([])
-                line.tuplets = []
+                line.overlay(token['overlay'], self.tempo)
+            elif kind == 'words':
+                line.sign(token['words'], sure=False)
+            elif kind == 'decoration':
+                line.sign(token['decoration'], sure=True)
+            elif kind == 'symbol' and token['symbol'] in self.symbols:
+                line.sign(self.symbols[token['symbol']], sure=True)
+            elif kind == 'grace':
+                count = len(re.findall('[A-Ga-g]', token['grace']))
+                remark(self.remarks, 'skipped', 'grace notes', count)
 
     def chord(self, text, unit):
         """The first member decides when the next element comes."""
@@ -286,7 +515,7 @@ class Tune:
     def rest(self, text, rest_of_line):
         """Z4 rests four bars; beside notes in its bar, Z can only be meant as z."""
         line, count = self.line, int(text[1:] or 1)
-        if any(line.bar.layers) or re.match(r'\s*[^\s|:\[]', rest_of_line):
+        if line.bar.layers[-1] or re.match(r'\s*[^\s|:\[]', rest_of_line):
             return line.add([], line.unit * count)
         if not line.meter:
             raise AbcError('rest of whole bars in free meter')
@@ -325,10 +554,12 @@ def scaled(ticks, times, parts):
 
 
 def shift_of(text, shift):
-    """Semitones by which octave=, transpose= and a clef such as treble-8 move a voice; `shift` if there are none."""
+    """Semitones by which octave=, transpose= and a clef such as treble-8 move a voice; `shift` if
+    there are none."""
     found = [12 * int(n) for n in re.findall(r'\boctave\s*=\s*(-?\d{1,2})\b', text)]
     found += [int(n) for n in re.findall(r'\btranspose\s*=\s*(-?\d{1,2})\b', text)]
-    found += [int(sign + '12') for sign in re.findall(r'\b(?:treble|bass|alto|tenor)\d?([+-])8', text)]
+    found += [int(sign + '12')
+              for sign in re.findall(r'\b(?:treble|bass|alto|tenor)\d?([+-])8', text)]
     return sum(found) if found else shift
 
 
@@ -347,34 +578,46 @@ def read_meter(text):
     return meter
 
 
-def read_tempo(text, unit, former):
-    """Q: field -> quarters a minute: '1/4=120', '"Slow" 3/8=60', 'C3=80', '120' (in L:). Words alone change nothing."""
-    text = re.sub(r'"[^"]*"', '', text).replace(' ', '').replace('1/4.', '3/8')
-    match = re.fullmatch(r'(?:(\d{1,4}/\d{1,4}(?:\+\d{1,4}/\d{1,4})*)=|(C\d{0,4})=)?(\d{1,5})', text)
-    if not match:
-        return former
-    lengths = match[1].split('+') if match[1] else [(match[2] or 'C')[1:]]
-    beat = sum(length_of(length, WHOLE_TICKS if match[1] else unit) for length in lengths)
-    return max(1, min(9999, round(beat * int(match[3]) / (UNITS * TICKS))))
+def read_tempo(text, unit):
+    """Q: field -> quarters/min, None if it cannot be read: '1/4=120', '"Slow" 3/8 1/4=60', 'C3=80',
+    '120' (beats of L:, which is `unit` ticks), with or without words in quotes."""
+    text = re.sub(r'"[^"]*"', ' ', text)
+    beat, _, number = text.rpartition('=')
+    per_minute = read_per_minute(number)
+    lengths = re.findall(r'(\d{1,4})/(\d{1,4})(\.?)', beat)
+    if lengths and not re.sub(r'\d+/\d+\.?|[\s+]', '', beat):
+        if any(int(parts) == 0 for _, parts, _ in lengths):
+            return None
+        quarters = sum(Fraction(4 * int(times), int(parts)) * (Fraction(3, 2) if dot else 1)
+                       for times, parts, dot in lengths)
+    elif re.fullmatch(r'\s*(?:C\d{0,4})?\s*', beat):
+        quarters = Fraction(int(beat.strip(' C') or 1) * unit, UNITS * TICKS)
+    else:
+        return None
+    return as_tempo(quarters * per_minute) if per_minute else None
 
 
 def read_key(text, here):
-    """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps the key."""
+    """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps
+    the key."""
     text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+', '', text)
     text = re.sub(r'\b(treble|alto|tenor|bass|perc)\S*', '', text)
     if not text.strip():
         return here.key, here.signature
-    match = re.fullmatch(r'(HP|Hp|none|[A-G])([#b]?)\s*([A-Za-z]*)((?:\s*(?:\^\^?|__?|=)[A-Ga-g])*)\s*', text)
+    match = re.fullmatch(r'(HP|Hp|none|[A-G])([#b]?)\s*([A-Za-z]*)'
+                         r'((?:\s*(?:\^\^?|__?|=)[A-Ga-g])*)\s*', text)
     name = match and match[3].lower()[:3]
     if not match or name not in MODES and name != 'exp':
         raise AbcError('K: not understood')
-    given = [(letter.upper(), ALTER[mark]) for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', match[4])]
+    given = [(letter.upper(), ALTER[mark])
+             for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', match[4])]
     if match[1] in ('HP', 'Hp'):
         sharps = 2
     elif match[1] == 'none' or name == 'exp':
         sharps = max(-7, min(7, sum(alter for _, alter in given)))
     else:
-        sharps = FIFTHS.index(match[1]) - 1 + 7 * {'#': 1, 'b': -1, '': 0}[match[2]] - MODES[name]
+        accidental = {'#': 1, 'b': -1, '': 0}[match[2]]
+        sharps = FIFTHS.index(match[1]) - 1 + 7 * accidental - MODES[name]
     if abs(sharps) > 7:
         raise AbcError('key of more than seven accidentals')
     mode = 'minor' if MODES.get(name, 0) >= 2 else 'major'

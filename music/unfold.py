@@ -1,175 +1,321 @@
-"""Notated bars (of tunebook.py) -> Music: repeats, endings and part orders played out, ties joined, meters made to fit.
+"""Notated bars (of tunebook.py and score.py) -> Music: repeats, endings, jumps and part orders are
+played out, ties joined, meters made to fit.
 
-Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and together fill the
-meter become one bar. A bar of several meters' length is cut into full bars. A short first bar is the pickup. Any other
-irregular bar is a change of meter.
+    order = flatten(sections(bars))     # |: A |1 B :|2 C | -> indices of A B A C
+    music = play({'1': bars}, 'AAB', {}, title, remarks)
+
+Barlines stay where the book has them. Incomplete bars that meet over a repeat or a double bar and
+together fill the meter become one bar. A bar of several meters' length is cut into full bars. A
+short first bar is the pickup. Any other irregular bar is a change of meter.
 """
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
 
 from music.notation import without_overlaps
-from music.notes import Music, Voice, bar_length, fitting_meter, in_force
+from music.notes import Music, Voice, bar_length, fitting_meter, in_force, remark
 
 TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are read exactly
 MAX_PLAYED = 20_000                 # bars of one tune; beyond, the repeats are nonsense
+
+# Signs that say where to go on, by the words that may stand for them.
+SIGN_WORDS = {
+    'dacapo': r'd\.?\s?c\b|da\s?capo',
+    'dalsegno': r'd\.?\s?s\b|dal\s?segno',
+    'fine': r'fine\b|end\W*$',
+    'tocoda': r'to\s?coda|da\s?coda',
+    'segno': r'(?:segno|sign|s)\W*$|[\U0001D10B\uE047]',
+    'coda': r'coda\b|[\U0001D10C\uE048]',
+}
+JUMPS = {'dacapo', 'dalsegno'}
+LEAVING = {*JUMPS, 'fine', 'tocoda'}        # they hold at the end of their bar
 
 
 class AbcError(ValueError):
     """A tune that is not read; str(e) is the named reason under which it is counted."""
 
 
+class Sign(NamedTuple):
+    name: str                       # a key of SIGN_WORDS
+    at: int                         # ticks since the barline
+    sure: bool                      # False for a word above the notes of a tune book
+
+
 @dataclass(slots=True)
 class Bar:
-    """One notated bar of one voice."""
+    """One notated bar of one voice. All times are in ticks.
+
+    A layer is a list of elements [notes, length, program, is_drum], a note a list of
+        pitch, duration, tied to the next note?, text, tied to the note before?
+    The last is None where the source does not say, as in ABC."""
     meter: tuple                    # (numerator, denominator), or None for free meter
     key: tuple                      # (sharps, 'major' or 'minor')
     tempo: int
     part: str = ''                  # label of the last P: before it
-    layers: list = field(default_factory=lambda: [[]])      # overlays: elements [notes, length, program, is_drum] ...
+    layers: list = field(default_factory=lambda: [[]])      # overlays
     strong: bool = False            # what stands before it is more than a plain barline
     starts_repeat: bool = False
     ends_repeat: int = 0            # number of colons after it
     ends_section: bool = False      # what stands after it is more than a plain barline
-    ending: frozenset = frozenset()     # of the passes on which it, and what follows, is played
+    ending: frozenset = frozenset()     # of the turns on which it, and what follows, is played
+    signs: tuple = ()               # of Sign
 
-    def length(self):               # ... notes [pitch, duration, tied to the next, note text]; all times in ticks
+    def length(self):
         return max(sum(element[1] for element in layer) for layer in self.layers)
 
 
-def play(voices, order, staves, title=''):
-    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's P:, or indices of
-    the bars. staves: name -> first voice on its staff. The voices of a staff become one if they have one program and no
-    note in common."""
+def play(voices, order, staves, title, remarks):
+    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's
+    P:, or ''. staves: name -> first voice on its staff. remarks: those of the reader, which are
+    added to. The voices of a staff become one if they have one program and no note in common."""
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
     lead = max(voices.values(), key=len)
-    plan = playing_order(lead, order) if isinstance(order, str) else order
-    if plan != list(range(len(lead))) and any(len(bars) != len(lead) for bars in voices.values()):
+    plan = playing_order(lead, order, signs_of(voices.values()), remarks)
+    straight = plan == list(range(len(lead)))
+    if not straight and any(len(bars) != len(lead) for bars in voices.values()):
         raise AbcError('voices differ in their number of bars')
+
     at, former, played, spans = 0, -1, [], []
     for i in plan:
-        length = lead[i].length()
-        played.append((length, lead[i], lead[i].strong or i != former + 1))
+        full = lead[i].length()
+        played.append((full, lead[i], lead[i].strong or i != former + 1))
         for name, bars in voices.items():
             if i >= len(bars):
                 continue
-            if bars[i] is not lead[i] and bars[i].length() != length:
+            if bars[i] is not lead[i] and bars[i].length() != full:
                 raise AbcError('voices differ in the length of a bar')
             for layer in bars[i].layers:
                 onset = at
                 for notes, duration, program, is_drum in layer:
-                    spans += [[onset, onset + note[1], note[0], (name, program, is_drum), note[2]] for note in notes]
+                    kind = name, program, is_drum
+                    spans += [[onset, onset + length, pitch, kind, tied, from_before]
+                              for pitch, length, tied, _, from_before in notes]
                     onset += duration
-        at, former = at + length, i
+        at, former = at + full, i
     if not spans:
         raise AbcError('no notes')
+
     music = timeline(played, title)
-    music.notes, music.voices = gather(join_ties(spans), list(voices), staves)
+    music.remarks = remarks
+    music.notes, music.voices = gather(join_ties(spans, remarks), list(voices), staves)
+
+    # Silence is cut off at both ends: an empty pickup (a pickup is known by its notes), and changes
+    # behind the last note.
+    silence = music.pickup if music.notes[0, 0] >= music.pickup else 0
+    music.pickup -= silence
+    music.notes[:, 0] -= silence
+    end = (music.notes[:, 0] + music.notes[:, 1]).max()
+    music.meters, music.tempos, music.keys = (
+        in_force([(max(0, at - silence), *event) for at, *event in events], end)
+        for events in (music.meters, music.tempos, music.keys))
     return music
 
 
 def gather(spans, names, staves):
-    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), tied], with voices in the order of `names`."""
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...] in ticks, with voices in
+    the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
-    nearest = lambda ticks: (ticks + TICKS // 2) // TICKS
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))
         index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
-        rows = [(nearest(onset), max(nearest(onset) + 1, nearest(end)), pitch, index[kind])
-                for onset, end, pitch, kind, _ in spans]
+        rows = []
+        for onset, end, pitch, kind, _, _ in spans:
+            start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS    # nearest
+            rows.append((start, max(start + 1, stop), pitch, index[kind]))
         notes = without_overlaps(rows)
         if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
-            break                                       # no voice had to give way to another one on its staff
+            break                   # no voice had to give way to another one on its staff
     return notes, [Voice(program, is_drum) for _, program, is_drum in voices]
 
 
-def playing_order(bars, order):
-    """Indices of the bars in the order in which they are played."""
-    labels, parts = {bar.part for bar in bars} - {''}, part_labels(order)
-    if not labels or not parts:
-        return expand(bars)
-    if not set(parts) <= labels:
+# ---- The order in which bars are played
+
+def playing_order(bars, order, signs, remarks):
+    """Indices of the bars in the order in which they are played. signs: see signs_of."""
+    labels, parts = [label for label, _ in groupby(bar.part for bar in bars)], part_labels(order)
+    if any(labels) and parts:
+        plan = parts_in_order(bars, labels, parts)
+    else:
+        if order:
+            remark(remarks, 'guessed', 'order of the parts (P:)')
+        plan = with_jump(bars, flatten(sections(bars)), signs, remarks)
+    remark(remarks, 'skipped', 'bars that are never reached', len(bars) - len(set(plan)))
+    return plan
+
+
+def parts_in_order(bars, labels, parts):
+    """Indices of the bars of an introduction, if there is music before the first P:, and of
+    `parts`. labels: of the bars, without repetition. A body that says all parts in their order is
+    played as it is."""
+    if not set(parts) <= set(labels):
         raise AbcError('P: names a part that is not there')
-    where = {label: [i for i, bar in enumerate(bars) if bar.part == label] for label in parts}
-    return [where[label][i] for label in parts for i in expand([bars[j] for j in where[label]])]
+    if labels == parts or labels == ['', *parts]:
+        return flatten(sections(bars))
+    intro = [''] if labels[0] == '' else []
+    where = {label: [i for i, bar in enumerate(bars) if bar.part == label] for label in labels}
+    once = {label: flatten(sections([bars[i] for i in where[label]])) for label in labels}
+    return [where[label][i] for label in intro + parts for i in once[label]]
 
 
 def part_labels(order):
     """'(AB)2C.A3' -> list of labels; none if the text is something else."""
-    text, nested = re.sub(r'[\s.]', '', order), True
+    text, nested = re.sub(r'[\s.,;]', '', order), True
     while nested and len(text) < MAX_PLAYED:
         text, nested = re.subn(r'\(([A-Z\d]*)\)(\d{0,2})', lambda m: m[1] * int(m[2] or 1), text)
     text = re.sub(r'([A-Z])(\d{1,2})', lambda m: m[1] * int(m[2]), text)
     return list(text) if re.fullmatch('[A-Z]+', text) and len(text) < MAX_PLAYED else []
 
 
-def expand(bars):
-    """Indices of the bars in the order in which they are played, with repeats and endings. A `:|` without `|:` goes
-    back to the latest double bar or end of a repeat, as ABC 2.1 says."""
-    played, k, start, explicit, turn, inside = [], 0, 0, False, 1, False        # inside: in an ending of this turn
-    while k < len(bars):
-        bar, after = bars[k], bars[k + 1].ending if k + 1 < len(bars) else frozenset()
-        if bar.starts_repeat and not (k == start and explicit):
-            start, explicit, turn, inside = k, True, 1, False
-        if bar.ending:
-            inside = turn in bar.ending
-            if not inside:
-                while not bars[k].ends_section and k + 1 < len(bars) and not bars[k + 1].ending:
-                    k += 1
-                k += 1
-                continue
-        played.append(k)
-        if len(played) > MAX_PLAYED:
-            raise AbcError('too many bars')
-        if bar.ends_repeat or inside and after:
-            numbers = endings(bars, start)
-            turns = max(2, *numbers) if numbers else 1 + bar.ends_repeat
-            if turn < turns and (bar.ends_repeat or turn + 1 in after):
-                turn, k, inside = turn + 1, start, False
-                continue
-        k += 1
-        if turn in after and turn > 1:
+class Section(NamedTuple):
+    """Bars that are played `turns` times: each time the body, then the endings of that turn."""
+    body: range
+    endings: list                   # (numbers of turns, range of bars)
+    turns: int
+
+    def turn(self, number):
+        """Indices of the bars of one turn."""
+        chosen = [bars for numbers, bars in self.endings if number in numbers]
+        return [i for bars in (self.body, *chosen) for i in bars]
+
+
+def sections(bars):
+    """The bars as a list of Sections, in order; none is lost. A section begins with `|:`, or behind
+    the latest double bar or end of a repeat, as ABC 2.1 says of a `:|` without `|:`."""
+    found, start = [], 0
+    while start < len(bars):
+        explicit, endings, colons, k = bars[start].starts_repeat, [], 0, start
+        while k < len(bars) and not (bars[k].starts_repeat and k > start):
+            bar, k = bars[k], k + 1
+            if bar.ending:
+                endings.append((bar.ending, k - 1))
+            colons = max(colons, bar.ends_repeat)
+            ends = bar.ends_repeat or bar.ends_section and (endings or not explicit)
+            if ends and not (k < len(bars) and bars[k].ending):         # else one more ending
+                break
+
+        # An ending goes on to the next one, the last one to the end of the section. Where nothing
+        # goes back, a lone ending is a body.
+        firsts = [first for _, first in endings] + [k]
+        ranges = [(numbers, range(first, stop))
+                  for (numbers, _), first, stop in zip(endings, firsts, firsts[1:])]
+        turns = 1 + colons
+        if endings and (colons or len(endings) > 1):
+            turns = max(2, *(max(numbers) for numbers, _ in endings))
+        found.append(Section(range(start, firsts[0]), ranges, turns))
+        start = k
+    return found
+
+
+def flatten(sections, repeats=True):
+    """Indices of the bars as they are played, all turns or only the last one of each section."""
+    plan = []
+    for section in sections:
+        for number in range(1 if repeats else section.turns, section.turns + 1):
+            plan += section.turn(number)
+            if len(plan) > MAX_PLAYED:
+                raise AbcError('too many bars')
+    return plan
+
+
+# ---- Jumps
+
+@lru_cache(maxsize=10_000)
+def sign_of(words):
+    """Name of the sign that words or a decoration stand for, such as '_D.C. al Fine', or None."""
+    words = words.strip('^_<>@!+( \t\n')
+    return next((name for name, pattern in SIGN_WORDS.items()
+                 if re.match(pattern, words, re.I)), None)
+
+
+def signs_of(voices):
+    """{name of a sign: sorted list of (bar, bar that begins there, is it sure?)}, of all voices.
+
+    What begins at a segno or coda in the second half of a bar is the next bar. (So it is with one
+    in the middle of a pickup.)"""
+    found = {}
+    for bars in voices:
+        for i, bar in enumerate(bars):
+            for name, at, sure in bar.signs:
+                begins = i + 1 if at and 2 * at >= bar.length() else i
+                found.setdefault(name, set()).add((i, begins, sure))
+    return {name: sorted(places) for name, places in found.items()}
+
+
+def with_jump(bars, plan, signs, remarks):
+    """The plan up to the first jump that can be followed, and from there on: from the beginning or
+    the sign, without repeats, to a Fine, over to the coda, or to the end. signs: see signs_of."""
+    if not signs:
+        return plan
+    once = flatten(sections(bars), repeats=False)
+    jumps = sorted((i, name, sure) for name in JUMPS for i, _, sure in signs.get(name, ()))
+    fines = [i for i, *_ in signs.get('fine', ())]
+    codas = signs.get('coda', [])
+    for jump, name, sure in jumps:
+        start = 0
+        if name == 'dalsegno':
+            start = max((begins for _, begins, _ in signs.get('segno', ()) if begins < jump),
+                        default=None)
+        if start is None or jump not in plan:
             continue
-        if bar.ends_repeat or bar.ends_section and (inside or not explicit):
-            start, explicit, turn, inside = k, False, 1, False
-    return played
+
+        # A coda is left for at its first sign, or where "to coda" stands, and begins at its last.
+        leaves = [i for i, *_ in signs.get('tocoda', codas[:-1]) if i >= start]
+        to_coda = bool(leaves and codas and codas[-1][1] > leaves[0])
+        fine = next((i for i in fines if i >= start), None)
+
+        # "D.C." above the notes is clear only if there is a place where the repetition ends.
+        if not (sure or name == 'dalsegno' or to_coda or fine is not None):
+            continue
+        again = [i for i in once if i >= start]
+        if to_coda:
+            again = [i for i in again if i <= leaves[0] or i >= codas[-1][1]]
+        elif fine is not None:
+            again = [i for i in again if i <= fine]
+        last = len(plan) - plan[::-1].index(jump)
+        remark(remarks, 'skipped', 'jumps (D.C., D.S., Fine, coda)', len(jumps) - 1)
+        return plan[:last] + again
+
+    # None is followed. (A Fine at the end says nothing.)
+    idle = [i for name, places in signs.items() for i, *_ in places
+            if name != 'fine' or i < len(bars) - 1]
+    remark(remarks, 'skipped', 'jumps (D.C., D.S., Fine, coda)', len(idle))
+    return plan
 
 
-def endings(bars, start):
-    """Numbers of the endings of the repeat that starts at bars[start]."""
-    numbers, inside = set(), False
-    for k in range(start, len(bars)):
-        bar, after = bars[k], bars[k + 1].ending if k + 1 < len(bars) else frozenset()
-        if k > start and bar.starts_repeat or numbers & bar.ending:
-            break
-        numbers |= bar.ending
-        inside = inside or bool(bar.ending)
-        if not after and (bar.ends_repeat or inside and bar.ends_section):
-            break
-    return numbers
+# ---- Ties and time
 
-
-def join_ties(spans):
-    """[onset, end, pitch, voice, tied] of all notes -> the same, tied notes made one. A tie to nothing just ends."""
+def join_ties(spans, remarks):
+    """[onset, end, pitch, voice, tied, tied from before] of all notes -> the same, tied notes made
+    one. A tie to nothing just ends. Of two notes that follow each other, a source that marks both
+    ends of a tie has to mark the second one too."""
     spans.sort(key=lambda span: span[0])
-    joined, waiting = [], {}
+    joined, waiting, loose = [], {}, 0
     for span in spans:
-        onset, end, pitch, voice, tied = span
-        former = waiting.pop((onset, pitch, voice[0]), None)
+        onset, end, pitch, voice, tied, from_before = span
+        former = None
+        if from_before is not False:
+            former = waiting.pop((onset, pitch, voice[0]), None)
         if former:
             former[1] = end
         else:
+            loose += from_before is True
             joined.append(former := span)
         if tied:
             waiting[end, pitch, voice[0]] = former
+    remark(remarks, 'repaired', 'dangling ties', loose + len(waiting))
     return joined
 
 
 def timeline(played, title):
-    """Music without notes: meters, tempos, keys and pickup of [(length, Bar, behind a strong barline?)], as played."""
+    """Music without notes: meters, tempos, keys and pickup of [(length, Bar, behind a strong
+    barline?)], as played."""
     bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
     meters, pickup, starts = [], 0, [0]
     for i, (length, meter) in enumerate(bars):
@@ -177,7 +323,7 @@ def timeline(played, title):
         short = meter and length < full and len(bars) > 1
         if short and i == 0:
             pickup = whole(length)
-        elif length != full and not (short and i == len(bars) - 1):        # nothing follows a short last bar
+        elif length != full and not (short and i == len(bars) - 1):     # nothing follows it there
             meter = fitting_meter(whole(length), meter[1] if meter else 4)
             if not meter:
                 raise AbcError('bar length that no meter has')
@@ -185,11 +331,11 @@ def timeline(played, title):
         starts.append(starts[-1] + length)
     keys, tempos, at = [], [], 0
     for length, bar, _ in played:
-        start = whole(starts[bisect_left(starts, at)])          # from within a joined bar, the next barline
+        start = whole(starts[bisect_left(starts, at)])      # from within a joined bar, the next one
         keys.append((start, *bar.key))
         tempos.append((start, bar.tempo))
         at += length
-    return Music(None, [], in_force(meters), in_force(tempos), in_force(keys), pickup, title)
+    return Music(None, [], meters, tempos, keys, pickup, title)
 
 
 def join_bars(bars):
@@ -209,6 +355,19 @@ def join_bars(bars):
             joined += [(length // pieces, meter)] * pieces
             i += 1
     return joined
+
+
+def read_per_minute(text):
+    """Beats a minute of '120', 'c. 66', '92.5' or '66-72' (the mean), as a Fraction; None if it is
+    no number or zero."""
+    numbers = [Fraction(number.replace(',', '.'))
+               for number in re.findall(r'\d{1,6}(?:[.,]\d{1,6})?', text)]
+    return sum(numbers) / len(numbers) or None if len(numbers) in (1, 2) else None
+
+
+def as_tempo(quarters):
+    """What Music.tempos can hold, of any number of quarters a minute."""
+    return max(1, min(9999, round(quarters)))
 
 
 def full_bar(meter):
