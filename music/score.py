@@ -19,10 +19,10 @@ from dataclasses import replace
 from fractions import Fraction
 from xml.etree import ElementTree
 
+from music.abcfields import passes
 from music.notation import SEMITONES
 from music.notes import UNITS, bar_length, is_meter, remark
 from music.quantise import MidiError
-from music.tunebook import passes
 from music.unfold import (
     SIGN_WORDS,
     TICKS,

@@ -21,29 +21,32 @@ their third is.
 """
 import re
 from collections import Counter
-from fractions import Fraction
-from functools import lru_cache
 
 from music import notation
-from music.notation import FIFTHS, MARKS, SEMITONES, signature
-from music.notes import UNITS, WHOLE, is_meter, remark
+from music.abcfields import (
+    ALTER,
+    length_of,
+    passes,
+    read_key,
+    read_meter,
+    read_tempo,
+    scaled,
+    shift_of,
+)
+from music.abcsplit import is_prose, split_tunes
+from music.notation import SEMITONES
+from music.notes import WHOLE, remark
 from music.unfold import (
     LEAVING,
     TICKS,
     AbcError,
     Bar,
     Sign,
-    as_tempo,
     play,
-    read_per_minute,
     sign_of,
 )
 
 WHOLE_TICKS = WHOLE * TICKS
-# Modes by their first three letters -> sharps that they have less than major.
-MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3,
-         'phr': 4, 'loc': 5}
-ALTER = {mark: semitones for semitones, mark in MARKS.items()} | {'^^': 2, '__': -2}
 # (5, (7 and (9 are in the time of 2, in compound meters of 3.
 TUPLET_TIME = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
@@ -66,17 +69,6 @@ MEMBER = re.compile(rf'''{NOTE}\s*(?P<tie>-?)
   | "[^"]*" | ![^!]*! | [\s().~H-Wh-w]''', re.X)
 
 FIELD = re.compile('[A-Za-z+]:')
-# A block of text from %%begintext to %%endtext (or begin and end of ps, svg, ...), and one that is
-# never closed, to the next empty line, tune or the end.
-BLOCK = re.compile(r"""
-    ^(?:%%|I:)[ \t]*begin(\w+).*\n
-    (?: (?:(?!(?:%%|I:)[ \t]*(?:begin|end)\1).*\n)* (?:%%|I:)[ \t]*end\1.*
-      | (?:(?![ \t]*$|X:).*\n)* )
-""", re.M | re.X)
-FENCE = re.compile(r'^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$', re.M)
-NO_NOTE = re.compile('[h-tw]')      # small letters that are neither notes nor usual decorations
-
-
 def read_abc(text):
     """Yield (title, Music, None) or (title, None, reason) for each tune of the text, in order."""
     text = text.lstrip('\ufeff').replace('\r\n', '\n').replace('\r', '\n')
@@ -99,49 +91,6 @@ def read_abc(text):
             yield title, None, str(e)
     if not tunes:
         yield '', None, 'no tune: neither an X: nor a K: line'
-
-
-def split_tunes(text):
-    """(lines of the file header, which hold for all tunes, [lines of a tune])."""
-    if '```' in text or '~~~' in text:
-        text = FENCE.sub('', text)
-    if 'begin' in text:
-        text = BLOCK.sub(lambda block: f'%%begin{block[1]}', text + '\n')
-    if re.search(r'^> ?X:', text, re.M):                        # quoted in an answer
-        text = re.sub(r'^> ?', '', text, flags=re.M)
-    head, *numbered = re.split(r'^(?=[ \t]*X:)', text, flags=re.M)
-    tunes = [[line.strip() for line in tune.split('\n')] for tune in numbered]
-    if not numbered or re.search(r'^[ \t]*K:', head, re.M):
-        return [], without_number(head) + tunes
-    return re.findall(r'^(?:%%(?!begin)|[ILMQ]:).*', head, re.M), tunes
-
-
-def without_number(text):
-    """[lines] of the tunes of a text without X:. A tune begins with a field of the header, where the
-    former one has ended with an empty line. What stands between them is words."""
-    tunes, has_key, has_ended = [], False, True
-    for line in map(str.strip, text.split('\n')):
-        if has_ended and re.match('[A-Z]:|%%', line):
-            tunes.append([])
-            has_key = has_ended = False
-        has_ended |= has_key and not line
-        has_key |= line.startswith('K:')
-        if tunes:
-            tunes[-1].append(line)
-    with_key = [lines for lines in tunes if any(line.startswith('K:') for line in lines)]
-    return with_key or tunes[:1]
-
-
-def is_prose(line, symbols):
-    """Is a line in the place of music one of words? No bar is in it, and at least half of its words
-    have two small letters that are neither notes nor `symbols`, decorations by letter."""
-    if '|' in line:
-        return False
-    line = re.sub(r'"[^"]*"|![^!]*!|\+[^+]*\+|\[[A-Za-z]:[^]]*\]', ' ', line)
-    words = re.findall(r"[A-Za-z']{2,}", line)
-    strange = [word for word in words
-               if sum(letter not in symbols for letter in NO_NOTE.findall(word)) >= 2]
-    return bool(words) and 2 * len(strange) >= len(words)
 
 
 class Line:
@@ -524,101 +473,3 @@ class Tune:
                 line.barline('|', '', self.tempo)
             line.tuplets, line.broken = [], (1, 1)
             line.add([], WHOLE_TICKS * line.meter[0] // line.meter[1])
-
-
-def passes(text):
-    """'1,3-4.' -> {1, 3, 4}: on which turns an ending is played."""
-    numbers = set()
-    for first, last in re.findall(r'(\d{1,3})(?:-(\d{1,3}))?', text):
-        numbers |= set(range(int(first), min(int(last or first), int(first) + 99) + 1))
-    return frozenset(numbers)
-
-
-@lru_cache(maxsize=10_000)
-def length_of(text, unit):
-    """Ticks of a length in units: '3/2'; '/' halves, '//' quarters."""
-    match = re.fullmatch(r'(\d*)(/*)(\d*)', text)
-    if not match or match[3] and len(match[2]) != 1:
-        raise AbcError('note length not understood')
-    times, parts = int(match[1] or 1), int(match[3] or 2 ** len(match[2]))
-    if not times or not parts:
-        raise AbcError('note of no length')
-    return scaled(unit, times, parts)
-
-
-def scaled(ticks, times, parts):
-    ticks, rest = divmod(ticks * times, parts)
-    if rest or not ticks:
-        raise AbcError('note too short')
-    return ticks
-
-
-def shift_of(text, shift):
-    """Semitones by which octave=, transpose= and a clef such as treble-8 move a voice; `shift` if
-    there are none."""
-    found = [12 * int(n) for n in re.findall(r'\boctave\s*=\s*(-?\d{1,2})\b', text)]
-    found += [int(n) for n in re.findall(r'\btranspose\s*=\s*(-?\d{1,2})\b', text)]
-    found += [int(sign + '12')
-              for sign in re.findall(r'\b(?:treble|bass|alto|tenor)\d?([+-])8', text)]
-    return sum(found) if found else shift
-
-
-def read_meter(text):
-    """M: field -> (numerator, denominator), or None for free meter."""
-    text = re.sub(r'["\s()]', '', text)
-    if text in ('none', 'None', ''):
-        return None
-    text = {'C': '4/4', 'C|': '2/2'}.get(text.upper(), text)
-    match = re.fullmatch(r'(\d{1,3}(?:\+\d{1,3})*)/(\d{1,3})', text)
-    if not match:
-        raise AbcError('M: not understood')
-    meter = sum(map(int, match[1].split('+'))), int(match[2])
-    if not is_meter(*meter):
-        raise AbcError('impossible meter')
-    return meter
-
-
-def read_tempo(text, unit):
-    """Q: field -> quarters/min, None if it cannot be read: '1/4=120', '"Slow" 3/8 1/4=60', 'C3=80',
-    '120' (beats of L:, which is `unit` ticks), with or without words in quotes."""
-    text = re.sub(r'"[^"]*"', ' ', text)
-    beat, _, number = text.rpartition('=')
-    per_minute = read_per_minute(number)
-    lengths = re.findall(r'(\d{1,4})/(\d{1,4})(\.?)', beat)
-    if lengths and not re.sub(r'\d+/\d+\.?|[\s+]', '', beat):
-        if any(int(parts) == 0 for _, parts, _ in lengths):
-            return None
-        quarters = sum(Fraction(4 * int(times), int(parts)) * (Fraction(3, 2) if dot else 1)
-                       for times, parts, dot in lengths)
-    elif re.fullmatch(r'\s*(?:C\d{0,4})?\s*', beat):
-        quarters = Fraction(int(beat.strip(' C') or 1) * unit, UNITS * TICKS)
-    else:
-        return None
-    return as_tempo(quarters * per_minute) if per_minute else None
-
-
-def read_key(text, here):
-    """K: field -> ((sharps, mode), {letter: semitones}); a field of only a clef and the like keeps
-    the key."""
-    text = re.sub(r'\b(clef|octave|transpose|middle|stafflines|name|[mts])\s*=\s*\S+', '', text)
-    text = re.sub(r'\b(treble|alto|tenor|bass|perc)\S*', '', text)
-    if not text.strip():
-        return here.key, here.signature
-    match = re.fullmatch(r'(HP|Hp|none|[A-G])([#b]?)\s*([A-Za-z]*)'
-                         r'((?:\s*(?:\^\^?|__?|=)[A-Ga-g])*)\s*', text)
-    name = match and match[3].lower()[:3]
-    if not match or name not in MODES and name != 'exp':
-        raise AbcError('K: not understood')
-    given = [(letter.upper(), ALTER[mark])
-             for mark, letter in re.findall(r'(\^\^?|__?|=)([A-Ga-g])', match[4])]
-    if match[1] in ('HP', 'Hp'):
-        sharps = 2
-    elif match[1] == 'none' or name == 'exp':
-        sharps = max(-7, min(7, sum(alter for _, alter in given)))
-    else:
-        accidental = {'#': 1, 'b': -1, '': 0}[match[2]]
-        sharps = FIFTHS.index(match[1]) - 1 + 7 * accidental - MODES[name]
-    if abs(sharps) > 7:
-        raise AbcError('key of more than seven accidentals')
-    mode = 'minor' if MODES.get(name, 0) >= 2 else 'major'
-    return (sharps, mode), ({} if name == 'exp' else signature(sharps)) | dict(given)
