@@ -3,6 +3,7 @@ import os
 import re
 
 from configurator import fail
+from music.encoding import decoded
 from music.midi import read_midi
 from music.notation import decode, encode
 from music.notes import KEYS, remarks_line
@@ -70,7 +71,7 @@ def read_source(option, source):
         fail(f'--{option}={source}: {e.strerror}')
     except MidiError as e:
         fail(f'--{option}={source}: {e}')
-    text = data.decode('utf-8', 'replace').lstrip()
+    text = decoded(data).lstrip()
     if not text:
         fail(f'{source} is no music: it is empty')
     return source, None, text
@@ -78,12 +79,12 @@ def read_source(option, source):
 
 def first_tune(name, text):
     """Music of the first tune with notes in an ABC text."""
-    reason = f'no tune in it; a prompt is {FORMS}'
+    reason = 'no tune in it'
     for _, music, refused in read_abc(text):
         if music and len(music.notes):
             return music
         reason = refused or reason
-    fail(f'{name} is no music: {reason}')
+    fail(f'{name} is no music: {reason}; a prompt is {FORMS}')
 
 
 def first_bars(text, n, phrases=False):
