@@ -37,7 +37,6 @@ from music.transpose import transposed
 from plumbing.checkpoint import read_checkpoint
 from plumbing.files import atomic_write
 from plumbing.progress import Progress
-from training.data import load_meta, load_tokenizer
 
 
 @dataclass
@@ -151,7 +150,13 @@ def adopt(s):
     Exits (2) with one line if another one was asked for.
     """
     if os.path.isdir(s.like):
-        meta, s.tokenizer_text = load_meta(s.like), load_tokenizer(s.like)
+        try:
+            with open(os.path.join(s.like, 'meta.json'), encoding='utf-8') as f:
+                meta = json.load(f)
+            with open(os.path.join(s.like, 'tokenizer.json'), encoding='utf-8') as f:
+                s.tokenizer_text = f.read()
+        except (OSError, ValueError) as e:
+            fail(f'like: {s.like} is no folder that prepare.py wrote ({e})')
     else:
         checkpoint = read_checkpoint(s.like)
         meta, s.tokenizer_text = checkpoint['meta'], checkpoint['tokenizer']

@@ -20,8 +20,8 @@ from music.transpose import transposed
 from plumbing.files import atomic_write
 from training.data import load_meta, load_split
 
-BATCH, BLOCK = 4, 256           # a step of 1,024 tokens, a fifth of an epoch of 50 tunes
-FEWEST_STEPS = 40               # a shorter run has not learned anything
+BATCH, BLOCK = 2, 256           # a step of 512 tokens, a twelfth of an epoch of 50 tunes
+FEWEST_STEPS = 24               # a shorter run has not learned anything
 EPOCHS = 64, 32, 16, 8, 4, 2, 1
 COOLDOWN = 0.2                  # the decay's share of a run's steps
 OPTIONS = [f'--batch_size={BATCH}', '--schedule=wsd', f'--cooldown_fraction={COOLDOWN}',
