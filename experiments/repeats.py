@@ -25,14 +25,15 @@ FEWEST_STEPS = 24               # a shorter run has not learned anything
 EPOCHS = 64, 32, 16, 8, 4, 2, 1
 COOLDOWN = 0.2                  # the decay's share of a run's steps
 OPTIONS = [f'--batch_size={BATCH}', '--schedule=wsd', f'--cooldown_fraction={COOLDOWN}',
-           '--min_lr=0', '--warmup_steps=10', '--max_tokens=1_000_000_000', '--log_interval=20']
+           '--min_lr=0', '--warmup_steps=10', '--max_tokens=1_000_000_000', '--log_interval=20',
+           '--embedding_lr=0.05', '--head_lr=0.025']    # half of the study's, for small batches
 
 # Parts of the corpora, in tunes: up to 64 epochs, and up to 16.
 TUNES = {'quick': {50: 64, 200: 64, 800: 64, 3200: 16}, 'study': {100: 16, 400: 16}}
 SIZES = {'quick': ('gpt_2', 'gpt_1', 'gpt_4'), 'study': ('gpt_2',)}     # the first: the base
 # One thing changed at a time, of the base size and of at most so many tunes.
 CHANGES = {'copies5': [], 'dropout0.1': ['--dropout=0.1'], 'dropout0.2': ['--dropout=0.2'],
-           'decay1': ['--weight_decay=1'], 'rate2': ['--learning_rate=0.0136']}
+           'decay1': ['--weight_decay=1'], 'one_rate': ['--embedding_lr=None', '--head_lr=None']}
 CHANGED_TUNES = 800
 
 
