@@ -51,6 +51,11 @@ def span(values, margin, above=0.0):
     return low, high * (high / low) ** (above / (1 - above))
 
 
+def unit(result):
+    """'nats/note' or 'nats/token'."""
+    return result['loss_unit'].replace(' per ', '/')
+
+
 def draw_scaling(result):
     """Figure of scaling.png: L(N) with residuals; GPT against LSTM; copying."""
     which = list(next(iter(result['laws'].values())))
@@ -119,7 +124,7 @@ def draw_law(ax, strip, result, which):
     at = ''
     if result['l_nd'] and 'tokens' in result['conditions']:
         at = f' at {result["conditions"]["tokens"]} tokens'
-    ax.set(ylabel=f'loss{at}, {result["loss_unit"]}', title=f'Loss by {spoken(which)}')
+    ax.set(ylabel=f'loss{at}, {unit(result)}', title=f'Loss by {spoken(which)}, 95% bands')
     ax.tick_params(labelbottom=False)
     ax.legend(loc='upper right', handlelength=1.6, labelspacing=0.5, borderaxespad=0.2)
     strip.axhline(0, color='#555555', lw=0.8)
@@ -142,7 +147,7 @@ def draw_efficiency(ax, result):
     if efficiency['established']:
         better = 'GPT' if efficiency['common_slope_ratio'] > 1 else 'LSTM'
         answer = f'{better} needs less for the same loss'
-    ax.set(xlabel=f'loss that both reach, {result["loss_unit"]}',
+    ax.set(xlabel=f'loss that both reach, {unit(result)}',
            ylabel='parameters, LSTM / GPT', title=f'GPT or LSTM? {answer}')
     ax.invert_xaxis()
     log_axis(ax.yaxis, low, high, '{:g}×'.format)
