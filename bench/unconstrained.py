@@ -1,7 +1,7 @@
 """What models write without the constraint: how many of their bars are exact and their tunes
 readable. For models of our notation.
 
-    python bench/free.py out/quick_*/ckpt.pt
+    python bench/unconstrained.py out/quick_*/ckpt.pt
 
 A bar is exact if it fills its meter. Its 95% interval is by bootstrap of tunes, for a tune that has
 lost count has many wrong bars. `repeated` is the share of bars that occur among the eight before
