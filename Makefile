@@ -1,4 +1,5 @@
-# make        corpus -> tokens -> eight small models -> scaling laws -> ten tunes; goes on where it was stopped
+# make        corpus -> tokens -> eight small models -> scaling laws -> ten tunes; after an
+#             interruption it resumes
 # make test   the tests
 # make lint   the style
 # make clean  removes what make made, except the environment
@@ -10,9 +11,10 @@ PY     ?= $(VENV)/bin/python
 READY  := $(if $(filter $(VENV)/bin/python,$(PY)),$(VENV)/ready)
 NO_TORCH := $(READY:ready=no_torch)
 
-# The runs, the longest first, and the config files and flags of each. One run a core at a time, with
-# one thread: for models this small that is faster than all cores on one run.
-NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_gpt_2 quick_rnn_3 quick_gpt_1 quick_rnn_2 quick_rnn_1
+# The runs, the longest first, and the config files and flags of each. One run per core at a time,
+# with one thread: for models this small that is faster than all cores on one run.
+NAMES := quick_best quick_gpt_4 quick_gpt_3 quick_gpt_2 quick_rnn_3 quick_gpt_1 quick_rnn_2 \
+         quick_rnn_1
 quick_best  := config/quick_best.py
 quick_gpt_1 := config/quick_gpt.py --n_embd=32
 quick_gpt_2 := config/quick_gpt.py --n_embd=64
@@ -35,7 +37,8 @@ all: samples/index.html out/scaling/scaling.json
 
 # torch, which is large, comes while the corpus is read, which needs no torch.
 $(VENV)/no_torch: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'error: Python 3.10 or newer is needed; make PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r <(grep -v '^torch=' $<)
 	@touch $@
@@ -47,8 +50,8 @@ $(VENV)/ready: $(VENV)/no_torch
 $(DATA): | $(NO_TORCH)
 	$(PY) prepare.py
 
-# The settings that a run was made with, all that its config and flags come to. The file changes only
-# when they do, not with a comment in a config or with a new date of a config after a checkout.
+# The settings that a run was made with, all that its config and flags come to. The file changes
+# only when they do, not with a comment in a config or with a new date of a config after a checkout.
 out/.config/%: FORCE | $(NO_TORCH)
 	@mkdir -p $(@D)
 	@$(PY) configurator.py $($*) >$@.new
@@ -58,10 +61,12 @@ out/.config/%: FORCE | $(NO_TORCH)
 # with other settings or other data is moved to out/former, never deleted.
 out/%/done: out/.config/% $(DATA) | $(READY)
 	@if [ -e $@ ]; then mkdir -p out/former && mv $(@D) "out/former/$*-$$(date +%Y%m%d-%H%M%S)"; fi
-	OMP_NUM_THREADS=1 $(PY) train.py $($*) --out_dir=$(@D) --resume --log_interval=50 2>&1 | sed -u 's/^/$*: /'
+	OMP_NUM_THREADS=1 $(PY) train.py $($*) --out_dir=$(@D) --resume --log_interval=50 2>&1 | \
+	  sed -u 's/^/$*: /'
 	@touch $@
 
-# These two run side by side, the tunes as soon as their model is there: a thread each, or each waits for the other's.
+# These two run at the same time, the tunes as soon as their model is there. With one thread each
+# they do not wait for each other's.
 out/scaling/scaling.json: $(RUNS)
 	OMP_NUM_THREADS=1 $(PY) fit_scaling.py $(RUNS:done=ckpt.pt)
 

@@ -1,1 +1,4 @@
-"""Music itself: notes, MIDI, the notation that models read, ABC, statistics. `python -m music in.mid out.abc`."""
+"""Music itself: notes, MIDI, the notation that models read, ABC, MusicXML, statistics.
+
+    python -m music in.mid out.abc
+"""

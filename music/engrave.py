@@ -2,8 +2,9 @@
 
     svg = engrave(musicxml(music), width=1000)
 
-It needs no other files or fonts, is drawn in `currentColor`, and shares no id with another one of another `name`.
-What is drawn of row i of music.notes is in <g class="note" data-note="i">, also where the note is tied on.
+It needs no other files or fonts, is drawn in `currentColor`, and shares no id with another one of
+another `name`. What is drawn of row i of music.notes is in <g class="note" data-note="i">, also
+where the note is tied on.
 """
 import re
 from functools import cache
@@ -11,13 +12,14 @@ from itertools import accumulate
 
 SCALE = 0.4                         # of verovio's own size: a staff is 29 pixels high
 MARGIN = 10                         # pixels around the music
-LABEL_MARGIN = 32                   # left of instruments' names: verovio reckons with Times, others are wider
-NARROW = 600                        # pixels: below that, instruments have their short names, and a single one none
-FULL = 0.92                         # verovio breaks lines that are up to so much of the width, or a little more
+LABEL_MARGIN = 32       # left of instruments' names: verovio reckons with Times, others are wider
+NARROW = 600            # pixels: below that, names of instruments are short, a single one has none
+FULL = 0.92             # verovio breaks lines at up to this share of the width, or a little more
 OPTIONS = {'scale': 100 * SCALE, 'pageHeight': 60000, 'adjustPageHeight': True, 'header': 'none',
            'footer': 'none', 'svgViewBox': True, 'svgFormatRaw': True, 'svgRemoveXlink': True,
-           'smuflTextFont': 'none',                                     # the font would be 59 kB a score
-           **{f'pageMargin{side}': round(MARGIN / SCALE) for side in ('Top', 'Bottom', 'Left', 'Right')}}
+           'smuflTextFont': 'none'}                             # the font would be 59 kB per score
+OPTIONS |= {f'pageMargin{side}': round(MARGIN / SCALE)
+            for side in ('Top', 'Bottom', 'Left', 'Right')}
 
 
 @cache
@@ -27,20 +29,29 @@ def toolkit():
 
 
 def engrave(text, width, name='score'):
-    """SVG of MusicXML text, about `width` pixels wide, or more if the fullest bar needs it: nothing is squeezed.
-    ValueError if verovio cannot read the text."""
+    """SVG of MusicXML text, about `width` pixels wide, or more if the fullest bar needs it: nothing
+    is squeezed. ValueError if verovio cannot read the text."""
+    options = OPTIONS
     if width < NARROW:
-        text = re.sub(r'(?<=<part-name>)[^<]*(?=</part-name>(?:<part-abbreviation>([^<]*))?)', r'\1', text)
-    options = OPTIONS if width < NARROW else {**OPTIONS, 'pageMarginLeft': round(LABEL_MARGIN / SCALE)}
+        name_of_part = r'(?<=<part-name>)[^<]*(?=</part-name>(?:<part-abbreviation>([^<]*))?)'
+        text = re.sub(name_of_part, r'\1', text)
+    else:
+        options = {**OPTIONS, 'pageMarginLeft': round(LABEL_MARGIN / SCALE)}
+
+    # First with lines as wide as their bars: how many bars fit into each, and does one need more?
     ragged = {**options, 'breaks': 'auto', 'noJustification': True, 'adjustPageWidth': True}
     pages = rendered(text, {**ragged, 'pageWidth': round(FULL * width / SCALE)})
     width = max(width, *(size(page)[0] for page in pages))
-    systems = [system.count('class="measure"') for page in pages for system in page.split('class="system"')[1:]]
-    breaks = 'encoded' if len(systems) > 1 else 'none'          # the same lines again, now all of one width
-    page, = rendered(with_breaks(text, systems), {**options, 'breaks': breaks, 'pageWidth': round(width / SCALE)})
-    width, height = size(page)                                  # a single line is as wide as it is
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" class="engraved" '
-            f'style="background:#fff" {clean(page, name)}\n')
+    systems = [system.count('class="measure"')
+               for page in pages for system in page.split('class="system"')[1:]]
+
+    # Then the same lines, all of one width; a single line keeps its own.
+    breaks = 'encoded' if len(systems) > 1 else 'none'
+    justified = {**options, 'breaks': breaks, 'pageWidth': round(width / SCALE)}
+    page, = rendered(with_breaks(text, systems), justified)
+    width, height = size(page)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'class="engraved" style="background:#fff" {clean(page, name)}\n')
 
 
 def rendered(text, options):
@@ -68,11 +79,12 @@ def size(svg):
 
 
 def clean(svg, name):
-    """What follows `<svg ` in the text of a page, without what nobody reads. Glyphs have the only ids left."""
+    """What follows `<svg ` in the text of a page, less needless parts; only glyphs keep ids."""
     own = re.search(r' id="([^"]+)"', svg)[1]
     svg = re.sub(r'<desc>.*?</desc>| xmlns(:\w+)?="[^"]*"', '', svg, flags=re.S)
     svg = re.sub(r'(<g [^>]*?)id="row-(\d+)(?:-\d+)?"', r'\1data-note="\2"', svg)
     svg = re.sub(rf' id="(?!\w+-{own}")[^"]*"', '', svg)
     svg = svg.replace(f'#{own} ', '.engraved ').replace(f'-{own}"', f'-{name}"')
-    svg = svg.replace('\ueca5', '\u2669').replace('&#xECA5;', '\u2669')          # a quarter that all fonts have
+    quarter = '\u2669'                                          # a note sign that all fonts have
+    svg = svg.replace('\ueca5', quarter).replace('&#xECA5;', quarter)
     return svg[svg.index('<svg ') + 5:]

@@ -1,6 +1,7 @@
 """Text in our notation, moved to another key without reading it as notes: six times as fast.
 
-    transposed('L:1/8\\nM:4/4\\nQ:1/4=120\\nK:C\\nV:1 program=0\\n[V:1]C4_E4|\\n', 2)   # ... K:D ... [V:1]D4=F4|
+    transposed('L:1/8\\nM:4/4\\nQ:1/4=120\\nK:C\\nV:1 program=0\\n[V:1]C4_E4|\\n', 2)
+    # ... K:D ... [V:1]D4=F4|
 """
 import re
 
@@ -11,15 +12,18 @@ FIELD_OR_NOTE = re.compile(rf'\[(?:V:(\d+)|K:(\w+#?)|[MQ]:[^\]]*)\]|{PITCH}')
 
 
 def transposed(text, semitones):
-    """Our notation `semitones` higher, but for drums, as decode and encode give it. None if a note leaves 0..127."""
+    """Our notation `semitones` higher, but for drums, as decode and encode give it. None if a note
+    leaves 0..127."""
     header, body = re.fullmatch(r'((?:[A-Z]:.*\n)*)((?s:.*))', text).groups()
     drums = set(re.findall(r'^V:(\d+) drums', header, re.M))
     table = {}
 
     def key(name):
         sharps, mode = KEYS[name]
-        new = (sharps + 7 * semitones + 5) % 12 - 5             # -5..6: of two spellings the one with fewer signs
-        table['names'] = {note: spelling(new)[pitch + semitones] for note, pitch in pitches(sharps).items()
+        new = (sharps + 7 * semitones + 5) % 12 - 5     # -5..6: the spelling with fewer signs
+        spelled = spelling(new)
+        table['names'] = {note: spelled[pitch + semitones]
+                          for note, pitch in pitches(sharps).items()
                           if 0 <= pitch + semitones < 128}
         return KEY_NAMES[new, mode]
 
@@ -36,5 +40,5 @@ def transposed(text, semitones):
     header = re.sub(r'(?<=^K:).*', lambda m: key(m[0]), header, flags=re.M)
     try:
         return header + FIELD_OR_NOTE.sub(replace, body)
-    except KeyError:                                            # a note that is not in the table any more
+    except KeyError:                                    # a note that is not in the table
         return None

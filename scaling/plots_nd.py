@@ -3,7 +3,7 @@ import numpy as np
 
 from scaling import frontier
 from scaling.checks import extended_curve
-from scaling.plots import LOOK, log_axis, plt, span
+from scaling.plots import LOOK, log_axis, plt, span, unit
 from scaling.report import interval, short, spoken
 from scaling.runs import size_of
 
@@ -23,7 +23,7 @@ def draw_law(result):
     with plt.rc_context(LOOK):
         figure, ax = plt.subplots(figsize=(11, 6.6), layout='constrained')
         draw_runs(ax, law['chosen'], f'{spoken(arch)}: one law for all sizes and training lengths',
-                  result['loss_unit'])
+                  unit(result))
         draw_envelope(ax, law)
         ax.legend(loc='upper right', title=f'N, {spoken(law["chosen"]["size"])}', ncols=2,
                   columnspacing=1, labelspacing=0.3)
@@ -45,7 +45,7 @@ def formula(law):
     return f'$L = {law["E"]:.2f} + {a} + {b}$'
 
 
-def draw_runs(ax, law, title, unit):
+def draw_runs(ax, law, title, loss_unit):
     """Runs against compute, a colour for each size, and the law through each size."""
     n, d, flops, loss = (law['data'][key] for key in ('n', 'd', 'flops', 'loss'))
     colour = shade(n)
@@ -58,8 +58,7 @@ def draw_runs(ax, law, title, unit):
         ax.plot(flops[own], loss[own], 'o', color=colour(size), ms=7, mec='white', zorder=3)
     log_axis(ax.xaxis, *span([*flops, 4 * flops.max()], 0.03), '{:.0e}'.format)
     log_axis(ax.yaxis, *span([*loss, 1.1 * loss.max(), 0.93 * loss.min()], 0.04))
-    ax.set(xlabel='training compute C, FLOPs', ylabel=f'loss, {unit.replace(" per ", "/")}',
-           title=title)
+    ax.set(xlabel='training compute C, FLOPs', ylabel=f'loss, {loss_unit}', title=title)
 
 
 def draw_envelope(ax, law):
@@ -81,7 +80,7 @@ def draw_residuals(result):
             for ax, key in zip(axes[row], ('n', 'd')):
                 draw_one_residual(ax, law['chosen'], key, spoken(arch))
         if forecasts:
-            draw_forecasts(axes[0][2], forecasts)
+            draw_forecasts(axes[0][2], forecasts, unit(result))
             for ax in axes[1:, 2]:
                 ax.set_axis_off()
     return figure
@@ -106,7 +105,7 @@ def draw_one_residual(ax, law, key, title):
     ax.legend(loc='upper right', ncols=3, columnspacing=0.8, handletextpad=0.1)
 
 
-def draw_forecasts(ax, forecasts):
+def draw_forecasts(ax, forecasts, loss_unit):
     """Predicted against seen loss, of forecasts committed before the runs; filled: inside."""
     seen = [one['seen'] for one in forecasts]
     low, high = 0.98 * min(seen), 1.02 * max(max(seen), *(one['predicted'] for one in forecasts))
@@ -119,8 +118,8 @@ def draw_forecasts(ax, forecasts):
                              for one in own]).T
             ax.errorbar([one['seen'] for one in own], middle, np.abs(ends), fmt='o', ms=7, lw=1.2,
                         color=FORECAST, mfc=FORECAST if inside else 'white', capsize=2, label=words)
-    ax.set(xlabel='seen', ylabel='predicted, 95% interval', xlim=(low, high),
-           title='Forecasts, committed first')
+    ax.set(xlabel=f'loss seen, {loss_unit}', ylabel='loss predicted, 95% interval',
+           xlim=(low, high), title='Forecasts, committed first')
     ax.legend(loc='upper left')
 
 
@@ -244,7 +243,7 @@ def draw_frontier(ax, law):
                             for end in ('', '_ci'))
             ax.errorbar([curve['flops'] for curve in curves], middle, np.abs(ends.T - middle),
                         fmt=marker, color=colour, mec='white', ms=8, capsize=3,
-                        label='the same by isoFLOP curves')
+                        label=f'{name[:2]} by isoFLOP curves')
     ax.plot([], [], '--', color='#444444', lw=1.4, label='outside of the data')
     log_axis(ax.yaxis, *span([row[key] for row in rows for key in ('n', 'd')], 0.1, 0.42), short)
     log_axis(ax.xaxis, c[0], c[-1], '{:.0e}'.format)

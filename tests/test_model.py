@@ -16,7 +16,14 @@ from torch._inductor.decomposition import select_decomp_table
 import model as model_module
 from conftest import ROOT
 from lstm import LSTM, LSTMConfig
-from model import GPT, ChunkedCrossEntropy, GPTConfig, attention_in_blocks, flash_attention, token_losses
+from model import (
+    GPT,
+    ChunkedCrossEntropy,
+    GPTConfig,
+    attention_in_blocks,
+    flash_attention,
+    token_losses,
+)
 
 ORIGINAL = {        # total and non-embedding parameters of the original study, vocabulary 5,000, context 256
     'gpt_micro': (1_713_800, 396_032), 'gpt_tiny': (3_307_400, 1_333_248), 'gpt_small': (8_948_552, 5_989_824),

@@ -3,7 +3,16 @@ import numpy as np
 import pytest
 
 from music.instruments import INSTRUMENTS
-from music.notes import Music, bar_length, beat_length, fitting_meter, in_force, is_meter, remark, remarks_line
+from music.notes import (
+    Music,
+    bar_length,
+    beat_length,
+    fitting_meter,
+    in_force,
+    is_meter,
+    remark,
+    remarks_line,
+)
 
 
 def test_general_midi_has_128_names_of_one_line_each():

@@ -1,7 +1,7 @@
 """What models write without the constraint: how many of their bars are exact and their tunes
-readable, and how this falls with the validation loss. For models of our notation.
+readable. For models of our notation.
 
-    python bench/free.py out/quick_*/ckpt.pt --to=results/free.png
+    python bench/unconstrained.py out/quick_*/ckpt.pt
 
 A bar is exact if it fills its meter. Its 95% interval is by bootstrap of tunes, for a tune that has
 lost count has many wrong bars. `repeated` is the share of bars that occur among the eight before
@@ -14,18 +14,13 @@ from dataclasses import dataclass, field
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import matplotlib
 import numpy as np
 
 import sample
 from configurator import configure, fail
 from music.metrics import exact_bars, statistics
-from plumbing.files import atomic_write
 from sampling.generate import generate
 from sampling.tune import Tune
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402 (after the choice of backend)
 
 
 @dataclass
@@ -35,7 +30,6 @@ class Settings:
     temperature: float = 1.0
     top_p: float = 0.9
     seed: int = 1
-    to: str | None = None                               # also a picture
 
 
 def repeated(musics):
@@ -67,7 +61,7 @@ def main():
         fail('no checkpoints: name some, such as out/quick_best/ckpt.pt')
     print('| model | nats/note | bars exact | tunes readable | ended by the model | repeated |')
     print('|---' * 6 + '|')
-    rows, held_out = [], {}
+    held_out = {}                                       # data_dir -> share of repeated bars
     for path in s.paths:
         model, tokenizer, checkpoint = sample.load(path, 'cpu')
         tunes = [Tune(tokenizer, (s.seed, i), key=sample.key_of(checkpoint, s.seed, i))
@@ -81,24 +75,10 @@ def main():
         data_dir = checkpoint['config']['train']['data_dir']
         if data_dir not in held_out:
             held_out[data_dir] = repeated_in_held_out(data_dir)
-        arch, loss = checkpoint['config']['arch'], checkpoint['val']['per_note']
-        rows.append((arch, loss, share, low, high))
+        loss = checkpoint['val']['per_note']
         print(f'| {path.removesuffix(".pt")} | {loss:.3f} | {share:.1%} [{low:.1%}, {high:.1%}] '
               f'| {readable:.1%} | {ended:.1%} | {repeated(musics) / held_out[data_dir]:.2f} |',
               flush=True)
-    if s.to:
-        figure, axes = plt.subplots(figsize=(6, 4), layout='constrained')
-        for arch, marker in (('gpt', 'o'), ('lstm', 's')):
-            points = sorted(row[1:] for row in rows if row[0] == arch)
-            if points:
-                loss, share, low, high = np.array(points).T
-                axes.errorbar(loss, share, (share - low, high - share), fmt=marker, capsize=2,
-                              label=arch.upper())
-        axes.set(xlabel='validation loss (nats/note)',
-                 ylabel='share of bars that fill their meter, unconstrained')
-        axes.legend(frameon=False)
-        with atomic_write(s.to) as f:
-            figure.savefig(f, format='png', dpi=100)
 
 
 if __name__ == '__main__':
