@@ -19,10 +19,10 @@ from typing import NamedTuple
 from music.notation import without_overlaps
 from music.notes import Music, Voice, bar_length, fitting_meter, in_force, remark
 
-TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are read exactly
+TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are exact
 MAX_PLAYED = 20_000                 # bars of one tune; beyond, the repeats are nonsense
 
-# Signs that say where to go on, by the words that may stand for them.
+# Signs that say where to go on, and words for them.
 SIGN_WORDS = {
     'dacapo': r'd\.?\s?c\b|da\s?capo',
     'dalsegno': r'd\.?\s?s\b|dal\s?segno',
@@ -46,7 +46,7 @@ class Sign(NamedTuple):
 
 
 @dataclass(slots=True)
-class Bar:
+class NotatedBar:
     """One notated bar of one voice. All times are in ticks.
 
     A layer is a list of elements [notes, length, program, is_drum], a note a list of
@@ -57,10 +57,10 @@ class Bar:
     tempo: int
     part: str = ''                  # label of the last P: before it
     layers: list = field(default_factory=lambda: [[]])      # overlays
-    strong: bool = False            # what stands before it is more than a plain barline
+    strong: bool = False            # more than a plain barline comes before it
     starts_repeat: bool = False
     ends_repeat: int = 0            # number of colons after it
-    ends_section: bool = False      # what stands after it is more than a plain barline
+    ends_section: bool = False      # more than a plain barline comes after it
     ending: frozenset = frozenset()     # of the turns on which it, and what follows, is played
     signs: tuple = ()               # of Sign
 
@@ -69,9 +69,10 @@ class Bar:
 
 
 def play(voices, order, staves, title, remarks):
-    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's
-    P:, or ''. staves: name -> first voice on its staff. remarks: those of the reader, which are
-    added to. The voices of a staff become one if they have one program and no note in common."""
+    """Music of `voices`, a dict of name -> list of NotatedBar. Raises AbcError. order: text of
+    the header's P:, or ''. staves: name -> first voice on its staff. remarks: those of the reader,
+    which are added to. The voices of a staff become one if they have one program and no note in
+    common."""
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
@@ -106,7 +107,7 @@ def play(voices, order, staves, title, remarks):
     music.notes, music.voices = gather(join_ties(spans, remarks), list(voices), staves)
 
     # Silence is cut off at both ends: an empty pickup (a pickup is known by its notes), and changes
-    # behind the last note.
+    # after the last note.
     silence = music.pickup if music.notes[0, 0] >= music.pickup else 0
     music.pickup -= silence
     music.notes[:, 0] -= silence
@@ -118,8 +119,8 @@ def play(voices, order, staves, title, remarks):
 
 
 def gather(spans, names, staves):
-    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...] in ticks, with voices in
-    the order of `names`."""
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...], times in ticks. Voices
+    are in the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
     for lines in (on_staves, kinds):
@@ -186,7 +187,7 @@ class Section(NamedTuple):
 
 
 def sections(bars):
-    """The bars as a list of Sections, in order; none is lost. A section begins with `|:`, or behind
+    """The bars as a list of Sections, in order; none is lost. A section begins with `|:`, or after
     the latest double bar or end of a repeat, as ABC 2.1 says of a `:|` without `|:`."""
     found, start = [], 0
     while start < len(bars):
@@ -228,7 +229,7 @@ def flatten(sections, repeats=True):
 
 @lru_cache(maxsize=10_000)
 def sign_of(words):
-    """Name of the sign that words or a decoration stand for, such as '_D.C. al Fine', or None."""
+    """Name of the sign that words or a decoration mean, such as '_D.C. al Fine', or None."""
     words = words.strip('^_<>@!+( \t\n')
     return next((name for name, pattern in SIGN_WORDS.items()
                  if re.match(pattern, words, re.I)), None)
@@ -265,7 +266,7 @@ def with_jump(bars, plan, signs, remarks):
         if start is None or jump not in plan:
             continue
 
-        # A coda is left for at its first sign, or where "to coda" stands, and begins at its last.
+        # The way to a coda leaves at its first sign, or at "to coda"; the coda begins at its last.
         leaves = [i for i, *_ in signs.get('tocoda', codas[:-1]) if i >= start]
         to_coda = bool(leaves and codas and codas[-1][1] > leaves[0])
         fine = next((i for i in fines if i >= start), None)
@@ -314,8 +315,8 @@ def join_ties(spans, remarks):
 
 
 def timeline(played, title):
-    """Music without notes: meters, tempos, keys and pickup of [(length, Bar, behind a strong
-    barline?)], as played."""
+    """Music without notes: meters, tempos, keys and pickup of [(length, NotatedBar, after a
+    strong barline?)], as played."""
     bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
     meters, pickup, starts = [], 0, [0]
     for i, (length, meter) in enumerate(bars):
@@ -352,6 +353,8 @@ def join_bars(bars):
             i = j
         else:
             pieces = length // full if meter and length % full == 0 else 1
+            if len(joined) + pieces > MAX_PLAYED:
+                raise AbcError('too many bars')
             joined += [(length // pieces, meter)] * pieces
             i += 1
     return joined
