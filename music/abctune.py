@@ -34,7 +34,7 @@ TOKEN = re.compile(rf'''
   | (?:\[|^)\s*(?P<lone_ending>\d[\d,.-]*)
   | "(?P<words>[^"]*)" | \{{(?P<grace>[^}}]*)\}}
   | !(?P<decoration>[\w.,<>()+'~:/]+|(?i:d\.\s?[cs]\.|da\scapo|dal\ssegno|to\scoda)[^!|]*)!
-  | \+[a-z]+\+
+  | \+(?P<old_decoration>[A-Za-z.]+)\+
   | \((?P<p>[1-9])(?::(?P<q>[1-9]?))?(?::(?P<r>[1-9]\d?|))?
   | \[(?P<chord>[^\]]*)\](?P<chord_length>[\d/]{{0,9}})
   | (?P<bars>[ZX]\d{{0,3}})
@@ -160,7 +160,9 @@ class TuneReader:
         elif letter == 'V':
             self.voice(value)
         elif letter == 'I':
-            self.directive(value.split())
+            self.directive(re.sub(r'^MIDI\s*=', 'MIDI ', value).split())
+        elif letter == 'm':
+            remark(self.remarks, 'skipped', 'macros')
         elif letter == 'U':
             symbol, _, decoration = value.partition('=')
             self.symbols[symbol.strip()] = decoration.strip()
@@ -233,8 +235,8 @@ class TuneReader:
                 line.overlay(token['overlay'], self.tempo)
             elif kind == 'words':
                 line.sign(token['words'], sure=False)
-            elif kind == 'decoration':
-                line.sign(token['decoration'], sure=True)
+            elif kind in ('decoration', 'old_decoration'):
+                line.sign(token[kind], sure=True)
             elif kind == 'symbol' and token['symbol'] in self.symbols:
                 line.sign(self.symbols[token['symbol']], sure=True)
             elif kind == 'grace':

@@ -16,6 +16,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+
 from music.notation import without_overlaps
 from music.notes import Music, Voice, bar_length, fitting_meter, in_force, remark
 
@@ -95,8 +97,8 @@ def play(voices, order, staves, title, remarks):
                 onset = at
                 for notes, duration, program, is_drum in layer:
                     kind = name, program, is_drum
-                    spans += [[onset, onset + length, pitch, kind, tied, from_before]
-                              for pitch, length, tied, _, from_before in notes]
+                    for pitch, length, tied, _, from_before in notes:
+                        spans.append([onset, onset + length, pitch, kind, tied, from_before])
                     onset += duration
         at, former = at + full, i
     if not spans:
@@ -123,15 +125,15 @@ def gather(spans, names, staves):
     are in the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
+    onset, end, pitch = np.array([span[:3] for span in spans]).T
+    start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS        # nearest
+    stop = np.maximum(start + 1, stop)
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))
         index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
-        rows = []
-        for onset, end, pitch, kind, _, _ in spans:
-            start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS    # nearest
-            rows.append((start, max(start + 1, stop), pitch, index[kind]))
-        notes = without_overlaps(rows)
-        if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
+        voice = [index[span[3]] for span in spans]
+        notes = without_overlaps(np.stack([start, stop, pitch, voice], 1))
+        if notes[:, 1].sum() == (stop - start).sum():
             break                   # no voice had to give way to another one on its staff
     return notes, [Voice(program, is_drum) for _, program, is_drum in voices]
 
@@ -256,6 +258,7 @@ def with_jump(bars, plan, signs, remarks):
         return plan
     once = flatten(sections(bars), repeats=False)
     jumps = sorted((i, name, sure) for name in JUMPS for i, _, sure in signs.get(name, ()))
+    is_only_jump = len({i for i, *_ in jumps}) == 1
     fines = [i for i, *_ in signs.get('fine', ())]
     codas = signs.get('coda', [])
     for jump, name, sure in jumps:
@@ -271,8 +274,10 @@ def with_jump(bars, plan, signs, remarks):
         to_coda = bool(leaves and codas and codas[-1][1] > leaves[0])
         fine = next((i for i in fines if i >= start), None)
 
-        # "D.C." above the notes is clear only if there is a place where the repetition ends.
-        if not (sure or name == 'dalsegno' or to_coda or fine is not None):
+        # Words above the notes are clear only if they are the only ones, and those of a D.C. only
+        # if there is a place where the repetition ends.
+        has_end = name == 'dalsegno' or to_coda or fine is not None
+        if not sure and not (is_only_jump and has_end):
             continue
         again = [i for i in once if i >= start]
         if to_coda:
@@ -301,7 +306,7 @@ def join_ties(spans, remarks):
     for span in spans:
         onset, end, pitch, voice, tied, from_before = span
         former = None
-        if from_before is not False:
+        if waiting and from_before is not False:
             former = waiting.pop((onset, pitch, voice[0]), None)
         if former:
             former[1] = end
@@ -363,9 +368,12 @@ def join_bars(bars):
 def read_per_minute(text):
     """Beats a minute of '120', 'c. 66', '92.5' or '66-72' (the mean), as a Fraction; None if it is
     no number or zero."""
-    numbers = [Fraction(number.replace(',', '.'))
-               for number in re.findall(r'\d{1,6}(?:[.,]\d{1,6})?', text)]
-    return sum(numbers) / len(numbers) or None if len(numbers) in (1, 2) else None
+    number = r'(\d{1,6}(?:[.,]\d{1,6})?)'
+    match = re.fullmatch(rf'[^\d]*{number}(?:\s*(?:-|–|to)\s*{number})?(?![.,]?\d)[^\d]*', text)
+    if not match:
+        return None
+    low, high = match[1], match[2] or match[1]
+    return (Fraction(low.replace(',', '.')) + Fraction(high.replace(',', '.'))) / 2 or None
 
 
 def as_tempo(quarters):

@@ -11,7 +11,7 @@ from fractions import Fraction
 import music21
 import pytest
 
-from bench.damage_text import XML_SNIPPETS, damage
+from bench.damage import TEXT_KINDS, XML_SNIPPETS, damage_text
 from music.musicxml import musicxml
 from music.notation import decode, encode
 from music.notes import UNITS
@@ -350,9 +350,9 @@ def test_damaged_scores_of_strangers_are_read_or_refused():
                   note('G') + SOUND.format('dalsegno')], [rest(4), note('E'), rest(4), '', note('A')], heads=HEAD).decode()
     draw, outcomes = random.Random(0), collections.Counter()
     for _ in range(400):
-        kind = draw.choice(['characters', 'numbers', 'snippets', 'snippets'])
+        data = damage_text(text.replace('><', '>\n<'), draw.choice(TEXT_KINDS), draw, XML_SNIPPETS)
         try:
-            music, _ = read_score(damage(text.replace('><', '>\n<'), kind, draw, XML_SNIPPETS).encode('utf-8', 'replace'))
+            music, _ = read_score(data)
             assert (decode(encode(music)).notes == music.notes).all()
             outcomes['read'] += 1
         except MidiError as e:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_notation import pieces
 
-from bench.damage_text import ABC_SNIPPETS, KINDS, damage
+from bench.damage import ABC_SNIPPETS, TEXT_KINDS, damage_text
 from conftest import need
 from music import midi
 from music.abcfile import DRAWABLE, MAX_LINES, write_abc
@@ -396,8 +396,8 @@ def test_damaged_tunes_of_strangers_are_read_or_rejected():
     tune = 'X:1\nT:t\nM:3/4\nL:1/8\nQ:1/4 3/8=40\n%%MIDI drummap E 36\nP:AB\nK:G\nP:A\n!segno!G2A2B2|(3ABc d4&G6|\n&&D6|\nP:B\n|:c2"D.C."d2e2|1d6:|2c6!D.S.!|]\n'
     outcomes = set()
     for _ in range(400):
-        text = damage(tune * rng.randint(1, 2), rng.choice(KINDS[:-1]), rng, ABC_SNIPPETS)
-        for _, music, reason in read_abc(text):
+        data = damage_text(tune * rng.randint(1, 2), rng.choice(TEXT_KINDS), rng, ABC_SNIPPETS)
+        for _, music, reason in read_abc(decoded(data)):
             outcomes.add(reason)
-            assert music is None or (decode(encode(music)).notes == music.notes).all(), text
+            assert music is None or (decode(encode(music)).notes == music.notes).all(), data
     assert None in outcomes and len(outcomes) > 5
