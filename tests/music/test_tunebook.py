@@ -285,6 +285,12 @@ def test_blocks_of_text_in_the_header(text):
     assert remarked(text) == ('CDEF', BLOCKS)
 
 
+@pytest.mark.parametrize('line', ['%%text A bad egg', '%%center A bad egg', 'w:a bad egg', 'w:a bad\n+:egg', 'W:A bad egg', 's:* !f! *',
+                                  'N:abc def', 'r:a bad egg', '[r:a bad egg]', '% a bad egg', '"a bad egg"'])
+def test_fields_and_lines_of_words_are_no_music(line):
+    assert remarked(f'X:1\nL:1/4\nM:2/4\nK:C\nCD|\n{line}\nEF|\n') == ('CDEF', {})
+
+
 def test_a_block_that_is_never_closed_costs_no_other_tune():
     book = 'X:1\nK:C\nCDEF|\n%%begintext\na bad egg\n\nX:2\nK:C\nG8|\n%%begintext\nabc\n%%endtext\nA8|\n'
     assert [len(music.notes) for _, music, _ in read_abc(book)] == [4, 2]
@@ -319,6 +325,7 @@ def test_overlays_go_back_a_bar_for_each_sign(body, expected):
     ('Here is a tune for you:\n\n```abc\nL:1/8\nK:G\nGABc|\n```\nHope you like it!\n', 67),
     ('Sure!\n```\nX:1\nT:t\nK:G\nGABc|\n```\nA bad egg.', 67),
     ('> X:1\n> K:G\n> GABc|\n', 67), ('  X:1\n  K:G\n  GABc|\n', 67),
+    ('Q:1/4=90\nL:1/8\nK:G\nGABc|\n', 67), ('```\r\nK:G\r\nGABc|\r\n```\r\n', 67), ('X:1\rK:G\rGABc|\r', 67),
     ('L:1/8\nM:4/4\nQ:1/4=120\nK:G\nGABc|\n', 67)])
 def test_pasted_tunes_are_read(text, first):
     ((_, music, reason),) = read_abc(text)
@@ -348,13 +355,13 @@ def test_music_after_an_empty_line_is_named():
 
 @pytest.mark.parametrize('field, quarters', [
     ('3/8 1/4 1/4=30', 105), ('1/4 3/8 = 40', 100), ('1/4+3/8=40', 100), ('"Slow" 1/4=60 "ly"', 60), ('1/4.=60', 90), ('1/4=66-72', 69),
-    ('1/4=ca. 92', 92), ('C=100', 50), ('1/8=92.5', 46)])
+    ('1/4=ca. 92', 92), ('C=100', 50), ('1/8=92.5', 46), ('"Allegro" 1/4=120', 120), ('1/8 3/8=40', 80), ('100', 50)])
 def test_tempos_of_all_forms(field, quarters):
     music = read('C', f'M:4/4\nL:1/8\nQ:{field}\nK:C')
     assert music.tempos == [(0, quarters)] and not music.remarks
 
 
-@pytest.mark.parametrize('field', ['"Allegro"', 'Allegro', '1/0=60', '1/4=fast', '1/4=0', 'x=60'])
+@pytest.mark.parametrize('field', ['"Allegro"', 'Allegro', '1/0=60', '1/4=fast', '1/4=0', 'x=60', '1/4', '80=1/4', '1/4=1e3'])
 def test_a_tempo_that_cannot_be_read_is_named(field):
     music = read('C', f'M:4/4\nL:1/8\nQ:{field}\nK:C')
     assert music.tempos == [(0, 120)] and music.remarks == {'guessed: tempo': 1}
@@ -372,6 +379,11 @@ def test_drum_maps_are_followed(header, keys):
     assert music.notes[:, 2].tolist() == keys and music.voices[0].is_drum
 
 
+def test_a_drum_map_in_the_music_holds_from_there():
+    body = 'E|\n%%MIDI drummap E 36\nE|[I:MIDI=drummap E 38]E|\n'
+    assert read(body, 'M:1/4\nL:1/4\n%%MIDI channel 10\nK:C').notes[:, 2].tolist() == [64, 36, 38]
+
+
 def test_a_drum_map_belongs_to_its_voice_first():
     header = 'M:1/4\nL:1/4\nV:1\n%%MIDI channel 10\n%%MIDI drummap E 36\nV:2\n%%MIDI channel 10\n%%MIDI drummap E 38\nV:3\nK:C'
     music = read('[V:1]E\n[V:2]E\n[V:3]E', header)
@@ -379,7 +391,7 @@ def test_a_drum_map_belongs_to_its_voice_first():
     assert read('[V:1]C', 'M:1/4\nL:1/4\n%%MIDI drummap E kick\n%%MIDI drumon\nK:C').remarks == {'skipped: drum maps': 1, 'skipped: drum patterns': 1}
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'latin-1', 'utf-16', 'utf-16-be-bom'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'latin-1', 'cp1252', 'utf-16', 'utf-16-be-bom'])
 def test_titles_in_many_encodings(encoding):
     text = 'X:1\nT:Größe\nK:C\nCDEF|\n'
     data = b'\xfe\xff' + text.encode('utf-16-be') if encoding.endswith('bom') else text.encode(encoding)
@@ -387,7 +399,12 @@ def test_titles_in_many_encodings(encoding):
     assert title == 'Größe' and len(music.notes) == 4
 
 
-def test_grace_notes_and_dangling_ties_are_named():
+def test_quotes_of_windows_and_bytes_that_it_does_not_have_are_read():
+    assert [decoded(data) for data in (b'\x93a\x94', b'\x81\xfc')] == ['\u201ca\u201d', '\x81\xfc']
+
+
+def test_grace_notes_dangling_ties_and_macros_are_named():
+    assert remarked('X:1\nL:1/4\nM:2/4\nm:~G2={A}G{F}G\nK:C\nCD|\n') == ('CD', {'skipped: macros': 1})
     assert remarked('X:1\nL:1/4\nM:2/4\nK:C\n{ab}C-D|E-E-|\n') == ('CDE', {'skipped: grace notes': 2, 'repaired: dangling ties': 2})
 
 

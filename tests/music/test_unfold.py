@@ -5,6 +5,7 @@ import pytest
 from test_score import SIGN, SOUND, score
 from test_score import note as xml_note
 
+from music.notation import decode, encode
 from music.quantise import MidiError
 from music.score import read_score
 from music.tunebook import read_abc
@@ -93,7 +94,7 @@ def played(music):
 
 
 @pytest.mark.parametrize('measures, order', JUMPS, ids=str)
-def test_jumps_are_followed_alike_in_abc_and_musicxml(measures, order):
+def test_jumps_are_followed_in_abc_as_in_musicxml(measures, order):
     ((_, music, reason),) = read_abc(f'X:1\nM:4/4\nL:1/8\nK:C\n{as_abc(measures)}\n')
     assert reason is None and played(music) == order and not music.remarks
     assert played(read_score(score(as_xml(measures)))[0]) == order
@@ -116,6 +117,10 @@ def abc(body):
     ('C8|D8!D.C.!|E8!D.C.!|', 'CDCDE', {SKIPPED: 1}),
     ('C8!fine!|D8!D.C.!|E8|', 'CDC', {UNREACHED: 1}),
     ('C8 H|D8 S|E8|F8 !D.S.!|', 'CDEFEF', {}),
+    ('"Segno"C8|D8"D.S."|E8"D.S."|', 'CDE', {SKIPPED: 3}),          # which of them?
+    ('C8|D8"^FINE"|E8"DC al Fine"|', 'CDECD', {}), ('C8|D8+fine+|E8+D.C.+|', 'CDECD', {}),
+    ('C8|!segno!D8|E8!dacoda!|F8!D.S.al coda!|!coda!G8|', 'CDEFDEG', {}),
+    ('C8|!segno!D8!fine!|E8!D.S. al fine!|', 'CDED', {}),
     ('!D.C. al fine!C8|', 'CC', {}), ('C8|!fine!||D8|"D.C."|]', 'CDC', {})], ids=str)
 def test_words_above_the_notes_are_followed_where_they_are_clear(body, order, remarks):
     music = abc(body)
@@ -143,7 +148,6 @@ def test_music_before_the_first_part_and_what_the_order_leaves_out(header, body,
 
 
 def test_silence_at_both_ends_is_cut_off():
-    from music.notation import decode, encode
     for body in ('z|C8|', 'z2|z8|C8|', 'C8|[M:3/4]z6|', 'C8|[K:G]z8|z8', 'zC|D8|'):
         music = abc(body)
         assert (decode(encode(music)).notes == music.notes).all(), body
@@ -160,7 +164,7 @@ def test_words_for_signs(words, name):
 
 @pytest.mark.parametrize('text, number', [
     ('120', 120), ('c. 66', 66), ('ca.100 bpm', 100), ('66-72', 69), ('92.5', 92.5), ('92,5', 92.5), ('0', None), ('', None),
-    ('fast', None), ('1 2 3', None), ('9' * 5000, None)])
+    ('fast', None), ('1 2 3', None), ('1/4', None), ('1e3', None), ('60 to 80 bpm', 70), ('9' * 5000, None)])
 def test_numbers_of_beats(text, number):
     assert read_per_minute(text) == number
 
