@@ -65,6 +65,10 @@ class Tokenizer:
         text = ''.join(self.tokens[i] for i in ids if i != self.tune)
         return re.sub(r'(?:\\[0-9a-f]{2})+', unescape, text) if '\\' in text else text
 
+    def lacks(self, text):
+        """Whether `text` has characters without an id, which are written as escapes."""
+        return self._strange.search(text) is not None
+
     def to_json(self):
         return json.dumps({'kind': self.kind, 'split': self.split, 'vocab_size': self.vocab_size,
                            'tokens': self.tokens}, indent=0)
@@ -84,7 +88,7 @@ class Tokenizer:
             return cls.from_json(f.read())
 
     def _escape(self, text):
-        return self._strange.sub(escape, text) if self._strange.search(text) else text
+        return self._strange.sub(escape, text) if self.lacks(text) else text
 
 
 def escape(match):
@@ -99,10 +103,11 @@ def unescape(match):
         return match[0]
 
 
-def train(texts, vocab_size, kind='bpe'):
+def train(texts, vocab_size, kind='bpe', may_be_smaller=False):
     """Tokenizer of exactly `vocab_size` ids for 'bpe'; for 'char' as the characters demand.
 
-    ValueError, which names the largest possible size, if the texts hold too few pairs to merge.
+    If the texts hold too few pairs to merge, it is smaller if it may be, else ValueError names the
+    largest possible size.
     """
     seen = set(ESCAPES)
 
@@ -123,6 +128,8 @@ def train(texts, vocab_size, kind='bpe'):
     by_rank = sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])
     merged = [bytes(token) for token, rank in by_rank][256:]
     tokens = alphabet + [token.decode() for token in merged if token.isascii()]
+    if may_be_smaller:
+        vocab_size = min(vocab_size, len(tokens) + 1)
     if vocab_size <= len(alphabet) or len(tokens) < vocab_size - 1:
         raise ValueError(f'vocab_size {vocab_size} does not fit this text, '
                          f'which gives {len(alphabet) + 1} to {len(tokens) + 1} ids')

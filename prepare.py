@@ -4,6 +4,7 @@ them.
     python prepare.py                           # the music bundled with music21 -> data/bundled
     python prepare.py --source=lakh             # downloads the Lakh MIDI dataset -> data/lakh
     python prepare.py --source=midis/,more.tar.gz --out_dir=data/mine
+    python prepare.py --source=mine/ --like=results/tunes.pt    # for fine-tuning that model
 
     find -> convert -> exact duplicates -> split -> near-duplicates -> tokenizer (bpe.py) -> .bin
 
@@ -30,9 +31,10 @@ import bpe
 from configurator import configure, fail
 from corpus import shards, sources
 from corpus.convert import Form
-from corpus.selection import select
+from corpus.selection import FEWEST_TUNES, keys_of, select, sides_of
 from corpus.summary import histogram, table
 from music.transpose import transposed
+from plumbing.checkpoint import read_checkpoint
 from plumbing.files import atomic_write
 from plumbing.progress import Progress
 
@@ -45,6 +47,7 @@ class Settings:
     overwrite: bool = False             # also if out_dir was made from another source
 
     # What models are to read. None: on for bundled, else off.
+    like: str | None = None             # a checkpoint or data folder: with its notation, tokenizer
     converter: str = 'builtin'          # or midi2abc (Debian: abcmidi), as in the original study
     beats: bool | None = None           # a space before what starts on a beat
     repeats: bool | None = None         # repeated sections once, with marks
@@ -52,13 +55,13 @@ class Settings:
 
     # The tokenizer.
     tokenizer: str = 'bpe'              # or char: an id per character, vocab_size follows from it
-    vocab_size: int | None = None       # all ids, <|tune|> too; None: 1,000 for bundled, else 5,000
+    vocab_size: int | None = None       # all ids, <|tune|> too; None: suits the corpus (see SMALL)
     tokenizer_chars: int = 50_000_000   # at most so much of train, chosen by hash, trains it
 
     # The split.
-    val_fraction: float | None = None   # of the tunes; None: 0.05 for bundled, else 0.01
+    val_fraction: float | None = None   # of the tunes; None: a tenth, 40 tunes, or a hundredth
     test_fraction: float | None = None  # as val_fraction
-    transpose: int | None = None        # 0..11 copies of a train tune; None: 3 for bundled, else 0
+    transpose: int | None = None        # 0..11 copies of a train tune; None: 3 for bundled, 5 or 0
     near_duplicates: bool = True        # leave out near-duplicates across the split
     seed: int = 0                       # of the split
 
@@ -66,6 +69,14 @@ class Settings:
     time_limit_s: float = 60.0          # for a file; one that takes longer, twice, is left out
     shard_files: int = 100              # files converted between two savings
     workers: int = 0                    # processes; 0: all cores
+
+    def __post_init__(self):
+        self.tokenizer_text = None      # that of --like
+
+
+# Below so many notes of train a default vocabulary has 1,000 ids instead of 5,000, and each tune
+# has 5 transposed copies: README, "Your own music".
+SMALL = 5_000_000
 
 
 def check(s):
@@ -84,17 +95,19 @@ def check(s):
     if s.tokenizer not in ('bpe', 'char'):
         fail(f"tokenizer: {s.tokenizer!r} must be 'bpe' or 'char'")
 
-    # What is not given is as the bundled tune books are best prepared, or as a folder of MIDI
-    # files is.
+    # What is not given is as the bundled tune books are best prepared; of other music most of it
+    # is chosen when its size is known, see `suit`.
+    if s.like is not None:
+        adopt(s)
     is_bundled = s.source == ['bundled']
     is_marked = is_bundled and s.converter == 'builtin'
-    if s.vocab_size is None:
-        s.vocab_size = 1000 if is_bundled else 5000
-    if s.val_fraction is None:
-        s.val_fraction = 0.05 if is_bundled else 0.01
-    if s.test_fraction is None:
-        s.test_fraction = 0.05 if is_bundled else 0.01
-    if s.transpose is None:
+    if is_bundled and s.vocab_size is None and s.like is None:
+        s.vocab_size = 1000
+    if is_bundled and s.val_fraction is None:
+        s.val_fraction = 0.05
+    if is_bundled and s.test_fraction is None:
+        s.test_fraction = 0.05
+    if is_bundled and s.transpose is None:
         s.transpose = 3 if is_marked else 0
     if s.beats is None:
         s.beats = is_marked
@@ -103,13 +116,13 @@ def check(s):
     if s.phrases is None:
         s.phrases = is_marked
 
-    if not 1 < s.vocab_size <= 65535:
+    if s.vocab_size is not None and not 1 < s.vocab_size <= 65535:
         fail(f'vocab_size: {s.vocab_size} must be in 2..65,535, so that an id fits 16 bits')
-    if not 0 <= s.val_fraction < 1:
+    if s.val_fraction is not None and not 0 <= s.val_fraction < 1:
         fail(f'val_fraction: {s.val_fraction} must be in 0..1')
-    if not 0 <= s.test_fraction < 1 - s.val_fraction:
+    if s.test_fraction is not None and not 0 <= s.test_fraction < 1 - (s.val_fraction or 0):
         fail(f'test_fraction: {s.test_fraction} must be such that something is left to train on')
-    if not 0 <= s.transpose <= 11:
+    if s.transpose is not None and not 0 <= s.transpose <= 11:
         fail(f'transpose: {s.transpose} must be in 0..11')
     if s.tokenizer_chars <= 0:
         fail(f'tokenizer_chars: {s.tokenizer_chars} must be above 0')
@@ -129,6 +142,65 @@ def check(s):
             fail("converter: midi2abc is not installed (Debian: apt install abcmidi); "
                  "converter='builtin' needs nothing")
     return s
+
+
+def adopt(s):
+    """Notation and tokenizer of --like: its settings become ours, `s.tokenizer_text` its tokenizer.
+
+    Exits (2) with one line if another one was asked for.
+    """
+    if os.path.isdir(s.like):
+        try:
+            with open(os.path.join(s.like, 'meta.json'), encoding='utf-8') as f:
+                meta = json.load(f)
+            with open(os.path.join(s.like, 'tokenizer.json'), encoding='utf-8') as f:
+                s.tokenizer_text = f.read()
+        except (OSError, ValueError) as e:
+            fail(f'like: {s.like} is no folder that prepare.py wrote ({e})')
+    else:
+        checkpoint = read_checkpoint(s.like)
+        meta, s.tokenizer_text = checkpoint['meta'], checkpoint['tokenizer']
+    theirs = {'vocab_size': meta['vocab_size'], 'tokenizer': meta['tokenizer']['kind']}
+    for name, default in Form()._asdict().items():
+        theirs[name] = meta['settings'].get(name, default)
+    for name, value in theirs.items():
+        asked = getattr(s, name)
+        if asked not in (value, getattr(Settings, name)):
+            fail(f'{name}: {asked!r} here and {value!r} in {s.like}: leave it out')
+        setattr(s, name, value)
+
+
+def suit(s, n_tunes):
+    """Choose the sides' shares of `n_tunes` different tunes, where they are not given.
+
+    A tenth, or 40 tunes if that is less: enough to tell two models apart; of thousands of tunes a
+    hundredth, as in the original study.
+    """
+    if s.val_fraction is None and n_tunes < FEWEST_TUNES:
+        fail(f'source: {n_tunes} tune{"s" * (n_tunes != 1)} in {", ".join(s.source)}: training needs '
+             f'{FEWEST_TUNES} at least, some to validate and to test; a single tune can be the '
+             'beginning of others: python sample.py --prompt=FILE')
+    share = round(max(0.01, min(0.1, 40 / max(1, n_tunes))), 4)
+    if s.val_fraction is None:
+        s.val_fraction = share
+    if s.test_fraction is None:
+        s.test_fraction = min(share, 1 - s.val_fraction)
+
+
+def suit_train(s, n_tunes, n_notes):
+    """Choose vocabulary and transposed copies for what is to be trained on, where not given.
+
+    Returns whether the vocabulary may be smaller than that, if the music has too few patterns.
+    """
+    is_small, is_default = n_notes < SMALL, s.vocab_size is None
+    if s.vocab_size is None:
+        s.vocab_size = 1000 if is_small else 5000
+    if s.transpose is None:
+        s.transpose = 5 if is_small and s.converter == 'builtin' else 0
+    print(f'{n_tunes:,} tunes to train on, {n_notes:,} notes: vocabulary {s.vocab_size:,}, '
+          f'{s.transpose} transposed copies of each; val {s.val_fraction:g} and test '
+          f'{s.test_fraction:g} of all tunes')
+    return is_default
 
 
 def claim(s):
@@ -212,10 +284,13 @@ def texts_of(order, tunes, paths):
             yield i, semitones, text
 
 
-def train_tokenizer(order, tunes, paths, s):
+def train_tokenizer(order, tunes, paths, s, may_be_smaller):
     """Tokenizer of the first `tokenizer_chars` characters of train, and of its first tune in any
-    case.
+    case; or that of --like.
     """
+    if s.like is not None:
+        return bpe.Tokenizer.from_json(s.tokenizer_text)
+
     def texts():
         read = 0
         with Progress('tokenizer', 'million characters read', 10 ** 6) as progress:
@@ -226,7 +301,7 @@ def train_tokenizer(order, tunes, paths, s):
                 progress.show(read)
                 yield text
     try:
-        return bpe.train(texts(), s.vocab_size, s.tokenizer)
+        return bpe.train(texts(), s.vocab_size, s.tokenizer, may_be_smaller)
     except ValueError as e:
         fail(str(e))
 
@@ -263,6 +338,12 @@ def main(argv=None):
         fail(f'out_dir: {e.filename or s.out_dir}: {e.strerror or e}')
 
 
+def settings_of(s):
+    """What decides the data, for meta.json."""
+    return {name: value for name, value in asdict(s).items()
+            if name not in ('out_dir', 'overwrite', 'workers')}
+
+
 def prepare(s):
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
@@ -271,12 +352,11 @@ def prepare(s):
                                          s.time_limit_s)
     not_read = {suffix: n for suffix, n in sorted(not_read.items()) if n}
 
-    settings = {name: value for name, value in asdict(s).items()
-                if name not in ('out_dir', 'overwrite', 'workers')}
     versions = {name: importlib.metadata.version(name)
                 for name in (*shards.LIBRARIES, 'music21', 'rustbpe', 'tiktoken')}
     names = [os.path.basename(path) for path in paths]
-    inputs = shards.hash_of([settings, names, not_read, versions], [__file__, bpe.__file__])
+    asked = [settings_of(s), s.tokenizer_text]
+    inputs = shards.hash_of([asked, names, not_read, versions], [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
     meta = read_meta(s)
     if meta and meta['inputs'] == inputs:
@@ -284,11 +364,16 @@ def prepare(s):
         print(f'{s.out_dir} is up to date')
         return
 
-    tunes, left_out, quantisation, remarks, leakage = select(paths, s)
+    keys = keys_of(paths)
+    suit(s, len(keys))
+    lacks = bpe.Tokenizer.from_json(s.tokenizer_text).lacks if s.like else None
+    tunes, left_out, quantisation, remarks, leakage = select(paths, s, sides_of(keys, s), lacks)
     filters = {}
     for why in sorted({reason for _, reason, _, _ in left_out}):
         lost = [notes for _, reason, notes, _ in left_out if reason == why]
         filters[why] = {'tunes': len(lost), 'notes': sum(lost)}
+    is_train = tunes['side'] == 'train'
+    may_be_smaller = suit_train(s, int(is_train.sum()), int(tunes['notes'][is_train].sum()))
     orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0)
               for name in ('train', 'val', 'test')}
     if not orders['train']:
@@ -298,7 +383,7 @@ def prepare(s):
             why += '; not read: ' + ', '.join(f'{n:,} {suffix}' for suffix, n in not_read.items())
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
     n_untransposed = sum(semitones == 0 for _, semitones in orders['train'])
-    tokenizer = train_tokenizer(orders['train'], tunes, paths, s)
+    tokenizer = train_tokenizer(orders['train'], tunes, paths, s, may_be_smaller)
 
     with ExitStack() as files:  # the new files take their names when all are written
         written = []
@@ -328,7 +413,7 @@ def prepare(s):
             'tokenizer': {'kind': tokenizer.kind, 'hash': tokenizer.hash, 'tune': tokenizer.tune},
             'splits': splits, 'untransposed': int(lengths['train'][-n_untransposed:].sum()),
             'keys': keys['train'], 'filters': filters, 'not_read': not_read, 'remarks': remarks,
-            'quantisation': quantisation, 'leakage': leakage, 'settings': settings,
+            'quantisation': quantisation, 'leakage': leakage, 'settings': settings_of(s),
             'versions': versions, 'inputs': inputs}
     with atomic_write(meta_path, 'w', encoding='utf-8') as f:
         f.write(json.dumps(meta, indent=1) + '\n')

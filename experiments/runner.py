@@ -5,6 +5,7 @@
     write_row('out/study.csv', row, key=['name'])
 """
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from plumbing.files import atomic_write
 from scaling.runs import curve_of, run_of
 from train import Settings as Training
 from training.checkpoint import MACHINE, UNRELATED
-from training.log import DIVERGED
+from training.log import DIVERGED, without_improvement
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -29,10 +30,13 @@ def sized(config, size):
 def command(out_dir, options):
     """The words of a command that trains a run to its end, from its checkpoint if it has one.
 
-    It is evaluated at the end only.
+    It is evaluated at the end only, unless `options` say more.
     """
+    interval = ['--eval_interval=1000000000']
+    if any(option.startswith('--eval_interval=') for option in options):
+        interval = []
     return [sys.executable, os.path.join(ROOT, 'train.py'), *options, f'--out_dir={out_dir}',
-            '--resume', '--eval_interval=1000000000']
+            '--resume', *interval]
 
 
 def finished(out_dir, options):
@@ -43,11 +47,13 @@ def finished(out_dir, options):
     checkpoint = try_checkpoint(os.path.join(out_dir, 'ckpt.pt'))
     if checkpoint is None:
         return None
+    theirs, wanted = checkpoint['config']['train'], vars(configure(Training, options))
     evaluated = [row['step'] for row in checkpoint['history'] if 'val' in row]
-    if checkpoint['n_steps'] not in evaluated:
+    patience = theirs.get('patience') or math.inf
+    has_lost_patience = without_improvement(checkpoint['history']) >= patience
+    if checkpoint['n_steps'] not in evaluated and not has_lost_patience:
         return None
 
-    theirs, wanted = checkpoint['config']['train'], vars(configure(Training, options))
     for name in theirs.keys() & wanted.keys() - UNRELATED - MACHINE - {'warmup_steps'}:
         if theirs[name] != wanted[name]:
             fail(f'{out_dir} holds another run: '

@@ -7,6 +7,8 @@
     python fit_scaling.py --table=out/study.csv
     python -m experiments.study --part=ablations --family=quick --data_dir=data/bundled \\
         --out_dir=out/tunes --ablations=out/ablations_tunes.csv         # on the bundled tune books
+    python prepare.py --transpose=0 --out_dir=data/books
+    python -m experiments.study --part=repeats --family=quick --data_dir=data/books
 
 --list puts what is finished in out_dir, also what another machine has trained, into the table, and
 prints what is missing as shell commands, one job a line, for any scheduler. Training curves go into
@@ -17,12 +19,13 @@ import math
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
 from configurator import configure, fail
+from experiments import repeats as repeated_data
 from experiments.runner import (
     ROOT,
     command,
@@ -86,9 +89,11 @@ class Settings:
     data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # with a folder for each run
     part: str | None = None                 # law | depth | rate | schedule | dropout | ablations
-    family: str = 'study'                   # study | quick (for ablations on the tune books)
+                                            # | repeats; None: all but repeats
+    family: str = 'study'                   # study | quick (ablations, repeats: on the tune books)
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
+    repeats: str = 'out/repeats.csv'
     list: bool = False                      # print commands and read finished runs, train nothing
 
 
@@ -98,6 +103,7 @@ class Run:
     group: str                              # law; short (no law uses it); the part, or the ablation
     out_dir: str
     options: list[str]                      # of train.py
+    about: dict = field(default_factory=dict)       # more columns of its row
 
 
 def model_options(size, family='study'):
@@ -219,6 +225,14 @@ def ablations(s):
                             f'--seed={seed}', *options)]
 
 
+def repeats(s):
+    """Parts of a corpus, trained on for many epochs: see repeats.py."""
+    for job in repeated_data.jobs(s, model_options):
+        yield [Run(name, 'repeats', os.path.join(s.out_dir, name),
+                   [*options, f'--data_dir={folder}'], about)
+               for name, folder, options, about in job]
+
+
 def tokens_per_note(data_dir):
     """Of the training split."""
     train = load_meta(data_dir)['splits']['train']
@@ -232,15 +246,16 @@ def flops_per_token(data_dir, options):
 
 
 PARTS = {'law': law, 'depth': depth, 'rate': rate, 'schedule': schedule, 'dropout': dropout,
-         'ablations': ablations}
+         'ablations': ablations, 'repeats': repeats}
 
 
 def missing_jobs(s):
     """The jobs of the parts asked for: lists of runs that no table has yet, `law` longest first."""
-    known = {row['name'] for table in (s.table, s.ablations) for row in read_rows(table)}
+    known = {row['name'] for table in (s.table, s.ablations, s.repeats)
+             for row in read_rows(table)}
     jobs = []
     for part, plan in PARTS.items():
-        if s.part in (None, part):
+        if part == s.part or s.part is None and part != 'repeats':
             jobs += [[run for run in job if run.name not in known] for job in plan(s)]
     return [job for job in jobs if job]
 
@@ -248,7 +263,9 @@ def missing_jobs(s):
 def keep(s, run, row, curve):
     """Put the result of a run into its tables."""
     table = s.ablations if run.group in ABLATIONS else s.table
-    write_row(table, {'name': run.name, 'group': run.group, **row}, key=['name'])
+    if run.group == 'repeats':
+        table = s.repeats
+    write_row(table, {'name': run.name, 'group': run.group, **row, **run.about}, key=['name'])
     write_rows(curves_path(table), curve, key=['name', 'tokens'])
 
 
@@ -316,8 +333,10 @@ def main():
     s = configure(Settings)
     if s.part not in (None, *PARTS):
         fail(f"'part' must be one of {', '.join(PARTS)}, not {s.part!r}")
-    if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part != 'ablations':
-        fail(f"'family' must be study, or quick with --part=ablations, not {s.family!r}")
+    parts = 'ablations', 'repeats'          # that the quick family has
+    if s.family not in ABLATION_TOKENS or s.family != 'study' and s.part not in parts:
+        fail("'family' must be study, or quick with --part=ablations or --part=repeats, "
+             f'not {s.family!r}')
     if s.list:
         list_missing(s)
         return

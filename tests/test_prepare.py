@@ -15,6 +15,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from test_dedupe import mixture, tune
 from test_sources import Server
 
@@ -27,7 +28,7 @@ from music import notation
 from music.midi import write_midi
 from music.transpose import transposed
 
-SMALL = ['--vocab_size=300', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']     # a worker takes long to start
+SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']     # a worker takes long to start
 
 
 def lay_out(folder, seeds, **planted):
@@ -481,3 +482,94 @@ def test_a_mistake_is_one_line_and_exit_2_and_makes_no_data(corpus, tmp_path, fl
     error = capsys.readouterr().err
     assert e.value.code == 2 and error.count('\n') == 1 and named in error
     assert not os.path.exists(tmp_path / 'out' / 'meta.json') and not os.path.exists(tmp_path / 'out' / 'train.bin')
+
+
+def simple_tunes(folder, count, accidental=''):
+    """ABC files of one voice in C major, all of them different."""
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        rng = random.Random(i)
+        bars = [''.join(rng.choice('CDEFGABcde') for _ in range(8)) for _ in range(12)]
+        bars[5] = accidental + bars[5]
+        text = 'X:1\nT:tune\nM:4/4\nL:1/8\nK:C\n' + '|'.join(bars) + '|\n'
+        (folder / f'{accidental}{i}.abc').write_text(text)
+    return str(folder)
+
+
+@pytest.mark.parametrize('count', [10, 26, 60])
+def test_defaults_prepare_a_small_corpus_with_every_side(tmp_path, count, capsys):
+    out = str(tmp_path / 'data')
+    prepare.main([f'--source={simple_tunes(tmp_path / "mine", count)}', f'--out_dir={out}', '--workers=1'])
+    meta = json.load(open(os.path.join(out, 'meta.json')))
+    assert all(meta['splits'][side]['tunes'] >= 1 for side in ('val', 'test'))
+    assert meta['splits']['train']['tunes'] > 4 * count     # with transposed copies
+    assert meta['vocab_size'] <= 1000
+    assert '5 transposed copies' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('count', [1, 9])
+def test_fewer_tunes_than_a_split_needs_are_one_line(tmp_path, count, capsys):
+    with pytest.raises(SystemExit) as end:
+        prepare.main([f'--source={simple_tunes(tmp_path / "mine", count)}', f'--out_dir={tmp_path}/data', '--workers=1'])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count('\n') == 1 and f'{count} tune' in error and '--prompt' in error
+
+
+def test_shares_follow_the_size_of_the_corpus():
+    for n, share in ((10, 0.1), (100, 0.1), (400, 0.1), (1000, 0.04), (4000, 0.01), (178_561, 0.01)):
+        s = prepare.check(prepare.Settings(source='lakh'))
+        prepare.suit(s, n)
+        assert (s.val_fraction, s.test_fraction) == (share, share)
+    for notes, vocabulary, copies in ((10 ** 4, 1000, 5), (10 ** 6, 1000, 5), (10 ** 8, 5000, 0)):
+        s = prepare.check(prepare.Settings(source='lakh', val_fraction=0.1, test_fraction=0.1))
+        assert prepare.suit_train(s, 1, notes) and (s.vocab_size, s.transpose) == (vocabulary, copies)
+        s = prepare.check(prepare.Settings(source='lakh', val_fraction=0.1, test_fraction=0.1, vocab_size=77, transpose=2))
+        assert not prepare.suit_train(s, 1, notes) and (s.vocab_size, s.transpose) == (77, 2)
+
+
+@pytest.fixture(scope='module')
+def simple(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('simple')
+    out = str(folder / 'data')
+    prepare.main([f'--source={simple_tunes(folder / "mine", 40)}', f'--out_dir={out}', '--workers=1', '--beats',
+                  '--vocab_size=100', '--transpose=0'])
+    return out
+
+
+def test_like_takes_over_tokenizer_and_notation_of_a_folder_or_a_checkpoint(simple, tmp_path):
+    meta = json.load(open(f'{simple}/meta.json'))
+    checkpoint = {'model': {}, 'config': {}, 'meta': meta, 'tokenizer': open(f'{simple}/tokenizer.json').read()}
+    torch.save(checkpoint, tmp_path / 'ckpt.pt')
+    source = simple_tunes(tmp_path / 'mine', 12)
+    texts = []
+    for like in (simple, tmp_path / 'ckpt.pt'):
+        out = str(tmp_path / f'data{len(texts)}')
+        prepare.main([f'--source={source}', f'--like={like}', f'--out_dir={out}', '--workers=1', '--transpose=0'])
+        new = json.load(open(f'{out}/meta.json'))
+        assert new['tokenizer'] == meta['tokenizer'] and new['vocab_size'] == 100
+        assert new['settings']['beats'] and not new['settings']['phrases']
+        texts.append(texts_of(out, 'train')[0])
+    assert texts[0] == texts[1] and ' ' in texts[0][0].splitlines()[-1]
+
+
+def test_like_leaves_out_and_names_tunes_with_characters_that_its_tokenizer_lacks(simple, tmp_path):
+    source, out = simple_tunes(tmp_path / 'mine', 12), str(tmp_path / 'data')
+    simple_tunes(tmp_path / 'mine', 3, accidental='^F')
+    prepare.main([f'--source={source}', f'--like={simple}', f'--out_dir={out}', '--workers=1', '--transpose=0'])
+    meta = json.load(open(f'{out}/meta.json'))
+    assert sum(c['tunes'] for c in meta['splits'].values()) == 12
+    assert meta['filters']['characters that the tokenizer lacks']['tunes'] == 3
+    names = [line.split('\t')[0] for line in open(f'{out}/failures.tsv')]
+    assert sorted(map(os.path.basename, names)) == ['^F0.abc#1', '^F1.abc#1', '^F2.abc#1']
+
+
+@pytest.mark.parametrize('flags, named', [
+    (['--vocab_size=200'], 'vocab_size'), (['--phrases=True'], 'phrases'), (['--tokenizer=char'], 'tokenizer'),
+    (['--like=nowhere.pt'], 'nowhere.pt'), ([f'--like={__file__}'], 'no checkpoint')])
+def test_like_and_what_contradicts_it_is_one_line(simple, tmp_path, flags, named, capsys):
+    with pytest.raises(SystemExit) as end:
+        prepare.main([f'--source={simple_tunes(tmp_path / "mine", 12)}', f'--like={simple}', f'--out_dir={tmp_path}/data',
+                      *flags])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count('\n') == 1 and named in error
+    assert not os.path.exists(f'{tmp_path}/data')

@@ -55,5 +55,6 @@ def evaluate(model, ids, sizes, run):
     parts = []
     for part_nats, count in zip(nats_NK.sum(0).tolist(), counts_NK.sum(0).tolist()):
         parts.append({'share': count / tokens, 'loss': part_nats / count if count else 0.0})
-    return {'loss': loss, 'se': se, 'perplexity': math.exp(loss), 'per_note': nats / sizes['notes'],
+    perplexity = math.exp(min(loss, 700))       # of a diverged model it is too large for a float
+    return {'loss': loss, 'se': se, 'perplexity': perplexity, 'per_note': nats / sizes['notes'],
             'per_char': nats / sizes['characters'], 'recalled': parts[0], 'rest': parts[1]}

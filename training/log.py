@@ -24,9 +24,11 @@ def print_run_summary(s, meta, run, model, plan, done):
               f'{plan.n_steps * plan.step_tokens:,} ({plan.n_steps / steps_per_epoch:.2f} epochs); '
               f'of {plan.n_windows:,} windows an epoch leaves out {left_out} '
               f'({left_out * s.block_size:,} tokens)')
-    if plan.n_steps < 1000:
-        run.print(f'note: only {plan.n_steps} steps; the original recipe has 6,103: '
-                  'try a smaller batch, or more epochs')
+    if plan.n_steps < 500 and not s.init_from:
+        train = meta['splits']['train']
+        run.print(f"note: only {plan.n_steps} steps; {train.get('tunes', 0):,} tunes are "
+                  f"{train['tokens']:,} tokens, an epoch is {max(1, steps_per_epoch)} steps: try "
+                  '--epochs=20 with --patience=3, --batch_size=2, or config/finetune.py')
 
     if done == plan.n_steps:
         run.print(f'all {plan.n_steps} steps are done')

@@ -31,6 +31,14 @@ def test_a_run_is_trained_once_and_read_wherever_it_was_made(data, tmp_path, mon
     assert 'seed is 2 there and 3 here' in capsys.readouterr().err
 
 
+def test_a_run_that_patience_ended_is_finished(data, tmp_path, monkeypatch):
+    more = '--learning_rate=30', '--warmup_steps=0', '--eval_interval=1', '--patience=1'
+    row, _ = runner.train('a', str(tmp_path / 'a'), options(data, *more))
+    assert 0 < row['tokens'] < 640                                  # it ended before its last step
+    monkeypatch.setattr(runner.subprocess, 'Popen', None)
+    assert runner.train('a', str(tmp_path / 'a'), options(data, *more))[0] == row
+
+
 @pytest.fixture
 def ends(monkeypatch):
     """Makes a program that writes `errors` and ends with `status` stand in for train.py."""
