@@ -1,12 +1,18 @@
-"""Values in ABC: lengths of notes, numbers of endings, and the fields M:, Q: and K:."""
+"""What the fields of an ABC tune and the lengths of its notes say.
+
+    read_key('Ador', here)              # ((1, 'minor'), {'F': 1, 'C': 0, ...})
+    read_tempo('3/8 1/4=40', unit)      # 100 quarters/min
+
+Times are in ticks (unfold.py). What is not understood raises AbcError, but for a tempo: None."""
 import re
 from fractions import Fraction
 from functools import lru_cache
 
 from music.notation import FIFTHS, MARKS, signature
-from music.notes import UNITS, is_meter
+from music.notes import UNITS, WHOLE, is_meter
 from music.unfold import TICKS, AbcError, as_tempo, read_per_minute
 
+WHOLE_TICKS = WHOLE * TICKS
 # Modes by their first three letters -> sharps that they have less than major.
 MODES = {'lyd': -1, '': 0, 'ion': 0, 'maj': 0, 'mix': 1, 'dor': 2, 'aeo': 3, 'min': 3, 'm': 3,
          'phr': 4, 'loc': 5}

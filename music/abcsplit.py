@@ -5,7 +5,7 @@ import re
 # never closed, to the next empty line, tune or the end.
 BLOCK = re.compile(r"""
     ^(?:%%|I:)[ \t]*begin(\w+).*\n
-    (?: (?:(?!(?:%%|I:)[ \t]*(?:begin|end)\1).*\n)* (?:%%|I:)[ \t]*end\1.*
+    (?: (?:(?!(?:%%|I:)[ \t]*(?:begin|end)\1).*\n)* (?:%%|I:)[ \t]*end\1.*\n
       | (?:(?![ \t]*$|X:).*\n)* )
 """, re.M | re.X)
 FENCE = re.compile(r'^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$', re.M)
@@ -17,7 +17,7 @@ def split_tunes(text):
     if '```' in text or '~~~' in text:
         text = FENCE.sub('', text)
     if 'begin' in text:
-        text = BLOCK.sub(lambda block: f'%%begin{block[1]}', text + '\n')
+        text = BLOCK.sub(lambda block: f'%%begin{block[1]}\n', text + '\n')
     if re.search(r'^> ?X:', text, re.M):                        # quoted in an answer
         text = re.sub(r'^> ?', '', text, flags=re.M)
     head, *numbered = re.split(r'^(?=[ \t]*X:)', text, flags=re.M)
@@ -29,7 +29,7 @@ def split_tunes(text):
 
 def without_number(text):
     """[lines] of the tunes of a text without X:. A tune begins with a field of the header, where the
-    former one has ended with an empty line. What stands between them is words."""
+    former one has ended with an empty line. What is between them is words."""
     tunes, has_key, has_ended = [], False, True
     for line in map(str.strip, text.split('\n')):
         if has_ended and re.match('[A-Z]:|%%', line):

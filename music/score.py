@@ -27,7 +27,7 @@ from music.unfold import (
     SIGN_WORDS,
     TICKS,
     AbcError,
-    Bar,
+    NotatedBar,
     Sign,
     as_tempo,
     play,
@@ -53,7 +53,7 @@ def read_score(data):
         raise MidiError('no MusicXML with parts')
     title = (root.findtext('movement-title') or root.findtext('work/work-title') or '').strip()
     try:
-        return play(Score(root, remarks).voices(), '', {}, title, remarks), None
+        return play(ScoreReader(root, remarks).voices(), '', {}, title, remarks), None
     except AbcError as e:
         raise MidiError(str(e)) from e
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
@@ -136,20 +136,20 @@ def partwise(root):
 
 # ---- The music
 
-class Score:
+class ScoreReader:
     """A score while it is read: its bars, which are those of all parts."""
 
     def __init__(self, root, remarks):
         parts = root.findall('part')
         n = max(len(part.findall('measure')) for part in parts)
-        self.bars, self.remarks = [Bar(None, None, None) for _ in range(n)], remarks
+        self.bars, self.remarks = [NotatedBar(None, None, None) for _ in range(n)], remarks
         self.says = {}              # (bar, 'meter', 'key' or 'tempo') -> what holds from there
         heads = {head.get('id'): head for head in root.iter('score-part')}
-        self.parts = [Part(self, part, heads.get(part.get('id'))) for part in parts]
+        self.parts = [PartReader(self, part, heads.get(part.get('id'))) for part in parts]
 
     def voices(self):
-        """Number of a part -> its Bars, all as long as those with notes: a part that rests may have
-        a whole rest in any bar. Where nothing stands, a bar is a full one."""
+        """Number of a part -> its bars, all as long as those with notes: a part that rests may have
+        a whole rest in any bar. Where no part has anything, a bar is a full one."""
         voices = {number: [] for number in range(len(self.parts))}
         meter, key, tempo = (4, 4), (0, 'major'), 120
         for i, bar in enumerate(self.bars):
@@ -170,7 +170,7 @@ class Score:
         return max(marks)[1] if marks else 120
 
 
-class Part:
+class PartReader:
     """A part while it is read: `layers` of each of its bars, as unfold.py has them, one a note, and
     `lengths`."""
 
@@ -267,8 +267,9 @@ class Part:
         start = on_grid(self.onset)
         length = max(TICKS, on_grid(self.onset + duration) - start)
         sounding = [pitch, length, tied, '', from_before]
-        self.layers[self.i].append([[[], start, 0, False],
-                                    [[sounding], length, program, is_drum or unpitched is not None]])
+        is_drum = is_drum or unpitched is not None
+        silence = [[], start, 0, False]
+        self.layers[self.i].append([silence, [[sounding], length, program, is_drum]])
 
     def attributes(self, element):
         self.divisions = float(element.findtext('divisions') or self.divisions)
@@ -345,7 +346,7 @@ class Part:
             self.score.bars[self.i].signs += (Sign(name, on_grid(self.at), True),)
 
     def sound(self, sound):
-        """What a <sound> says of the way and the instruments. Nearly every attribute may be "no"."""
+        """What a <sound> says of the way and the instruments. An attribute may be "no"."""
         for name in SIGN_WORDS:
             if sound.get(name, 'no') != 'no':
                 self.sign(name)

@@ -16,13 +16,15 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+
 from music.notation import without_overlaps
 from music.notes import Music, Voice, bar_length, fitting_meter, in_force, remark
 
-TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are read exactly
+TICKS = 2 ** 8 * 3 ** 2 * 5 * 7     # in a unit of notes.py: tuplets and short notes are exact
 MAX_PLAYED = 20_000                 # bars of one tune; beyond, the repeats are nonsense
 
-# Signs that say where to go on, by the words that may stand for them.
+# Signs that say where to go on, and words for them.
 SIGN_WORDS = {
     'dacapo': r'd\.?\s?c\b|da\s?capo',
     'dalsegno': r'd\.?\s?s\b|dal\s?segno',
@@ -46,7 +48,7 @@ class Sign(NamedTuple):
 
 
 @dataclass(slots=True)
-class Bar:
+class NotatedBar:
     """One notated bar of one voice. All times are in ticks.
 
     A layer is a list of elements [notes, length, program, is_drum], a note a list of
@@ -57,10 +59,10 @@ class Bar:
     tempo: int
     part: str = ''                  # label of the last P: before it
     layers: list = field(default_factory=lambda: [[]])      # overlays
-    strong: bool = False            # what stands before it is more than a plain barline
+    strong: bool = False            # more than a plain barline comes before it
     starts_repeat: bool = False
     ends_repeat: int = 0            # number of colons after it
-    ends_section: bool = False      # what stands after it is more than a plain barline
+    ends_section: bool = False      # more than a plain barline comes after it
     ending: frozenset = frozenset()     # of the turns on which it, and what follows, is played
     signs: tuple = ()               # of Sign
 
@@ -69,9 +71,10 @@ class Bar:
 
 
 def play(voices, order, staves, title, remarks):
-    """Music of `voices`, a dict of name -> list of Bar. Raises AbcError. order: text of the header's
-    P:, or ''. staves: name -> first voice on its staff. remarks: those of the reader, which are
-    added to. The voices of a staff become one if they have one program and no note in common."""
+    """Music of `voices`, a dict of name -> list of NotatedBar. Raises AbcError. order: text of
+    the header's P:, or ''. staves: name -> first voice on its staff. remarks: those of the reader,
+    which are added to. The voices of a staff become one if they have one program and no note in
+    common."""
     voices = {name: bars for name, bars in voices.items() if bars}
     if not voices:
         raise AbcError('no music')
@@ -94,8 +97,8 @@ def play(voices, order, staves, title, remarks):
                 onset = at
                 for notes, duration, program, is_drum in layer:
                     kind = name, program, is_drum
-                    spans += [[onset, onset + length, pitch, kind, tied, from_before]
-                              for pitch, length, tied, _, from_before in notes]
+                    for pitch, length, tied, _, from_before in notes:
+                        spans.append([onset, onset + length, pitch, kind, tied, from_before])
                     onset += duration
         at, former = at + full, i
     if not spans:
@@ -106,7 +109,7 @@ def play(voices, order, staves, title, remarks):
     music.notes, music.voices = gather(join_ties(spans, remarks), list(voices), staves)
 
     # Silence is cut off at both ends: an empty pickup (a pickup is known by its notes), and changes
-    # behind the last note.
+    # after the last note.
     silence = music.pickup if music.notes[0, 0] >= music.pickup else 0
     music.pickup -= silence
     music.notes[:, 0] -= silence
@@ -118,19 +121,19 @@ def play(voices, order, staves, title, remarks):
 
 
 def gather(spans, names, staves):
-    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...] in ticks, with voices in
-    the order of `names`."""
+    """(notes, voices) of [onset, end, pitch, (name, program, is_drum), ...], times in ticks. Voices
+    are in the order of `names`."""
     kinds = sorted(dict.fromkeys(span[3] for span in spans), key=lambda kind: names.index(kind[0]))
     on_staves = [(staves.get(name, name), program, is_drum) for name, program, is_drum in kinds]
+    onset, end, pitch = np.array([span[:3] for span in spans]).T
+    start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS        # nearest
+    stop = np.maximum(start + 1, stop)
     for lines in (on_staves, kinds):
         voices = list(dict.fromkeys(lines))
         index = {kind: voices.index(line) for kind, line in zip(kinds, lines)}
-        rows = []
-        for onset, end, pitch, kind, _, _ in spans:
-            start, stop = (onset + TICKS // 2) // TICKS, (end + TICKS // 2) // TICKS    # nearest
-            rows.append((start, max(start + 1, stop), pitch, index[kind]))
-        notes = without_overlaps(rows)
-        if notes[:, 1].sum() == sum(end - onset for onset, end, _, _ in rows):
+        voice = [index[span[3]] for span in spans]
+        notes = without_overlaps(np.stack([start, stop, pitch, voice], 1))
+        if notes[:, 1].sum() == (stop - start).sum():
             break                   # no voice had to give way to another one on its staff
     return notes, [Voice(program, is_drum) for _, program, is_drum in voices]
 
@@ -186,7 +189,7 @@ class Section(NamedTuple):
 
 
 def sections(bars):
-    """The bars as a list of Sections, in order; none is lost. A section begins with `|:`, or behind
+    """The bars as a list of Sections, in order; none is lost. A section begins with `|:`, or after
     the latest double bar or end of a repeat, as ABC 2.1 says of a `:|` without `|:`."""
     found, start = [], 0
     while start < len(bars):
@@ -228,7 +231,7 @@ def flatten(sections, repeats=True):
 
 @lru_cache(maxsize=10_000)
 def sign_of(words):
-    """Name of the sign that words or a decoration stand for, such as '_D.C. al Fine', or None."""
+    """Name of the sign that words or a decoration mean, such as '_D.C. al Fine', or None."""
     words = words.strip('^_<>@!+( \t\n')
     return next((name for name, pattern in SIGN_WORDS.items()
                  if re.match(pattern, words, re.I)), None)
@@ -255,6 +258,7 @@ def with_jump(bars, plan, signs, remarks):
         return plan
     once = flatten(sections(bars), repeats=False)
     jumps = sorted((i, name, sure) for name in JUMPS for i, _, sure in signs.get(name, ()))
+    is_only_jump = len({i for i, *_ in jumps}) == 1
     fines = [i for i, *_ in signs.get('fine', ())]
     codas = signs.get('coda', [])
     for jump, name, sure in jumps:
@@ -265,13 +269,15 @@ def with_jump(bars, plan, signs, remarks):
         if start is None or jump not in plan:
             continue
 
-        # A coda is left for at its first sign, or where "to coda" stands, and begins at its last.
+        # The way to a coda leaves at its first sign, or at "to coda"; the coda begins at its last.
         leaves = [i for i, *_ in signs.get('tocoda', codas[:-1]) if i >= start]
         to_coda = bool(leaves and codas and codas[-1][1] > leaves[0])
         fine = next((i for i in fines if i >= start), None)
 
-        # "D.C." above the notes is clear only if there is a place where the repetition ends.
-        if not (sure or name == 'dalsegno' or to_coda or fine is not None):
+        # Words above the notes are clear only if they are the only ones, and those of a D.C. only
+        # if there is a place where the repetition ends.
+        has_end = name == 'dalsegno' or to_coda or fine is not None
+        if not sure and not (is_only_jump and has_end):
             continue
         again = [i for i in once if i >= start]
         if to_coda:
@@ -300,7 +306,7 @@ def join_ties(spans, remarks):
     for span in spans:
         onset, end, pitch, voice, tied, from_before = span
         former = None
-        if from_before is not False:
+        if waiting and from_before is not False:
             former = waiting.pop((onset, pitch, voice[0]), None)
         if former:
             former[1] = end
@@ -314,8 +320,8 @@ def join_ties(spans, remarks):
 
 
 def timeline(played, title):
-    """Music without notes: meters, tempos, keys and pickup of [(length, Bar, behind a strong
-    barline?)], as played."""
+    """Music without notes: meters, tempos, keys and pickup of [(length, NotatedBar, after a
+    strong barline?)], as played."""
     bars = join_bars([(length, bar.meter, strong) for length, bar, strong in played])
     meters, pickup, starts = [], 0, [0]
     for i, (length, meter) in enumerate(bars):
@@ -352,6 +358,8 @@ def join_bars(bars):
             i = j
         else:
             pieces = length // full if meter and length % full == 0 else 1
+            if len(joined) + pieces > MAX_PLAYED:
+                raise AbcError('too many bars')
             joined += [(length // pieces, meter)] * pieces
             i += 1
     return joined
@@ -360,9 +368,12 @@ def join_bars(bars):
 def read_per_minute(text):
     """Beats a minute of '120', 'c. 66', '92.5' or '66-72' (the mean), as a Fraction; None if it is
     no number or zero."""
-    numbers = [Fraction(number.replace(',', '.'))
-               for number in re.findall(r'\d{1,6}(?:[.,]\d{1,6})?', text)]
-    return sum(numbers) / len(numbers) or None if len(numbers) in (1, 2) else None
+    number = r'(\d{1,6}(?:[.,]\d{1,6})?)'
+    match = re.fullmatch(rf'[^\d]*{number}(?:\s*(?:-|–|to)\s*{number})?(?![.,]?\d)[^\d]*', text)
+    if not match:
+        return None
+    low, high = match[1], match[2] or match[1]
+    return (Fraction(low.replace(',', '.')) + Fraction(high.replace(',', '.'))) / 2 or None
 
 
 def as_tempo(quarters):

@@ -21,7 +21,7 @@ def convert(folder, source, target, capsys):
 
 
 @pytest.mark.parametrize('target', ['b.mid', 'b.MIDI', 'b.abc', 'b.musicxml', 'b.xml', 'b.mxl'])
-@pytest.mark.parametrize('source', ['a.mid', 'a.kar', 'a.abc', 'a.musicxml', 'a.mxl'])
+@pytest.mark.parametrize('source', ['a.mid', 'a.kar', 'a.abc', 'a.musicxml', 'a.xml', 'a.mxl', 'A.MXL'])
 def test_every_direction_keeps_the_notes(tmp_path, source, target, capsys):
     write_midi(TUNE, tmp_path / 'first.mid')
     if source.endswith('.kar'):

@@ -11,6 +11,7 @@ from fractions import Fraction
 import music21
 import pytest
 
+from bench.damage import TEXT_KINDS, XML_SNIPPETS, damage_text
 from music.musicxml import musicxml
 from music.notation import decode, encode
 from music.notes import UNITS
@@ -193,3 +194,167 @@ def test_damage_is_refused_or_read():
         except MidiError:
             pass
     assert read > 10
+
+
+# ---- Files of strangers
+
+def archive(**files):
+    """Bytes of a zip; `container` is what META-INF/container.xml names, `__` in a name a dot."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, 'w') as zipped:
+        for name, content in files.items():
+            if name == 'container':
+                name, content = 'META-INF/container__xml', f'<container{content[0]}><rootfiles>{content[1]}</rootfiles></container>'
+            zipped.writestr(name.replace('__', '.'), content)
+    return data.getvalue()
+
+
+PATH = '<rootfile full-path="{}"/>'
+NAMESPACE = ' xmlns="urn:oasis:names:tc:opendocument:xmlns:container"'
+
+
+@pytest.mark.parametrize('files', [
+    {'container': ('', PATH.format('score.xml')), 'about__xml': '<about/>', 'score__xml': score([note('G')])},
+    {'container': (NAMESPACE, PATH.format('a/b.XML')), 'about__xml': '<about/>', 'a/B__xml': score([note('G')])},
+    {'container': ('', PATH.format('cover.pdf') + PATH.format('./in/music.data')), 'about__xml': '<about/>', 'in/music__data': score([note('G')])},
+    {'container': ('', '<broken'), 'SCORE__MUSICXML': score([note('G')])},
+    {'container': ('', PATH.format('gone.xml')), 'score__xml': score([note('G')])},
+    {'SCORE__XML': score([note('G')])}], ids=lambda files: str(list(files)))
+def test_the_container_names_the_score(files):
+    assert read_score(archive(**files))[0].notes[0, 2] == 79
+
+
+@pytest.mark.parametrize('data, reason', [
+    (archive(readme__txt='x'), 'no MusicXML in the archive'), (archive(score__xml=score([note('C')]))[:-30] + b'PK\5\6' + bytes(18), 'archive'),
+    (score([note('C')])[:-40], 'damaged XML'), (b'<opus/>', 'no MusicXML with parts'), (b'text', 'no MusicXML'),
+    (score([note('C', -1)]), 'damaged MusicXML'), (score(['<note/>']), 'damaged MusicXML')])
+def test_refusals_name_the_cause(data, reason):
+    with pytest.raises(MidiError, match=reason):
+        read_score(data)
+
+
+def test_scores_with_parts_in_measures_namespaces_and_wrong_encodings_are_read():
+    plain = score([note('C'), note('D')], [note('E'), rest(4)]).decode()
+    measures = [f'<measure number="{i}"><part id="P1">{first}{a}</part>{b}</measure>' for i, first, a, b in (
+        (1, '<attributes><divisions>1</divisions></attributes>', note('C'), f'<part id="P2"><attributes><divisions>1</divisions></attributes>{note("E")}</part>'),
+        (2, '', note('D'), ''))]
+    timewise = '<score-timewise><part-list/>' + ''.join(measures) + '</score-timewise>'
+    spaced = plain.replace('<score-partwise>', '<score-partwise xmlns="http://www.musicxml.org/ns">')
+    prefixed = re.sub(r'<(/?)(?=[a-z])', r'<\1m:', spaced).replace(' xmlns=', ' xmlns:m=')
+    latin = plain.replace('<part-list>', '<movement-title>Größe</movement-title><part-list>')
+    for data in (timewise.encode(), spaced.encode(), prefixed.encode(), plain.encode('utf-16')):
+        music, _ = read_score(data)
+        assert music.notes.tolist() == [[0, 96, 72, 0], [0, 96, 76, 1], [96, 96, 74, 0]] and not music.remarks
+    music, _ = read_score(latin.replace('?>', ' encoding="UTF-8"?>').encode('latin-1'))
+    assert music.title == 'Größe' and music.remarks == {'repaired: encoding': 1}
+
+
+def metronome(*inside):
+    return '<direction><direction-type><metronome>' + ''.join(inside) + '</metronome></direction-type></direction>'
+
+
+UNIT, DOT, NUMBER = '<beat-unit>{}</beat-unit>', '<beat-unit-dot/>', '<per-minute>{}</per-minute>'
+TIED = '<beat-unit-tied><beat-unit>{}</beat-unit></beat-unit-tied>'
+
+
+@pytest.mark.parametrize('mark, quarters', [
+    (metronome(UNIT.format('32nd'), NUMBER.format(480)), 60), (metronome(UNIT.format('quarter'), NUMBER.format('c. 66')), 66),
+    (metronome(UNIT.format('quarter'), NUMBER.format('66-72')), 69), (metronome(UNIT.format('long'), NUMBER.format('10.5')), 168),
+    (metronome(UNIT.format('half'), DOT, DOT, NUMBER.format(20)), 70), (metronome(UNIT.format('1024th'), NUMBER.format(15360)), 60),
+    (metronome(UNIT.format('half'), TIED.format('eighth'), NUMBER.format(40)), 100),
+    ('<sound tempo="84.6"/>', 85), (metronome(UNIT.format('quarter'), NUMBER.format('?')) + '<sound tempo="90"/>', 90)])
+def test_metronome_marks(mark, quarters):
+    music, _ = read_score(score([mark + note('C')]))
+    assert music.tempos == [(0, quarters)]
+
+
+@pytest.mark.parametrize('units, quarters', [
+    ([UNIT.format('quarter'), UNIT.format('eighth')], 45), ([UNIT.format('quarter'), DOT, UNIT.format('quarter')], 60),
+    ([UNIT.format('eighth'), UNIT.format('quarter'), DOT], 270)])
+def test_a_note_may_last_as_long_as_another_one_did(units, quarters):
+    music, _ = read_score(score([metronome(UNIT.format('quarter'), NUMBER.format(90)) + note('C'), note('D'), metronome(*units) + note('E')]))
+    assert music.tempos == [(0, 90), (192, quarters)] and not music.remarks
+
+
+@pytest.mark.parametrize('mark', [
+    metronome(UNIT.format('crotchet'), NUMBER.format(90)), metronome(UNIT.format('quarter'), NUMBER.format('fast')), '<sound tempo="fast"/>',
+    metronome('<metronome-note><metronome-type>eighth</metronome-type></metronome-note>'), metronome()])
+def test_a_mark_that_says_no_tempo_is_named(mark):
+    music, _ = read_score(score([mark + note('C')]))
+    assert music.tempos == [(0, 120)] and music.remarks == {'guessed: tempo': 1}
+
+
+START, STOP, TIE_ON = '<tie type="start"/>', '<tie type="stop"/>', '<notations><tied type="{}"/></notations>'
+
+
+@pytest.mark.parametrize('notes, expected, loose', [
+    ([note('C', 1, START), note('C', 1, STOP)], [(0, 48)], 0),
+    ([note('C', 1, START), note('C', 1), note('D', 1)], [(0, 24), (24, 24), (48, 24)], 1),
+    ([note('C', 1), note('C', 1, STOP)], [(0, 24), (24, 24)], 1),
+    ([note('C', 1, START), note('D', 1)], [(0, 24), (24, 24)], 1),
+    ([note('C', 1, TIE_ON.format('start')), note('C', 1, TIE_ON.format('continue')), note('C', 1, TIE_ON.format('stop'))], [(0, 72)], 0),
+    ([note('C', 1, TIE_ON.format('let-ring')), note('C', 1)], [(0, 24), (24, 24)], 0),
+    ([note('C', 1, START) + BACKWARD, note('C', 1, STOP)], [(0, 24), (24, 48)], 1)])
+def test_ties_join_only_what_is_marked_at_both_ends(notes, expected, loose):
+    together = notes if any('barline' in inside for inside in notes) else [''.join(notes)]
+    music, _ = read_score(score(together))
+    assert [tuple(row) for row in music.notes[:, :2].tolist()] == expected
+    assert music.remarks == ({'repaired: dangling ties': loose} if loose else {})
+
+
+@pytest.mark.parametrize('attribute', ['dacapo', 'dalsegno', 'fine', 'tocoda'])
+def test_a_jump_that_says_no_is_none(attribute):
+    music, _ = read_score(score([SIGN.format('segno') + note('C'), note('D') + f'<sound {attribute}="no"/>', note('E')]))
+    assert music.notes[:, 2].tolist() == [72, 74, 76] and music.remarks == {'skipped: jumps (D.C., D.S., Fine, coda)': 1}
+    assert heard([note('C'), '<sound forward-repeat="yes"/>' + note('D'), note('E') + BACKWARD]) == 'CDEDE'
+    assert heard([note('C'), '<sound forward-repeat="no"/>' + note('D'), note('E') + BACKWARD]) == 'CDECDE'
+
+
+HEAD = ('<score-part id="P1"><midi-instrument id="a"><midi-channel>1</midi-channel><midi-program>41</midi-program></midi-instrument>'
+        '<midi-instrument id="b"><midi-program>1</midi-program></midi-instrument></score-part>')
+CHANGE = '<sound>{}<midi-instrument id="{}">{}</midi-instrument></sound>'
+
+
+@pytest.mark.parametrize('change, programs', [
+    (CHANGE.format('<instrument-change id="a"/>', 'a', '<midi-program>74</midi-program>'), [40, 73]),
+    ('<direction>' + CHANGE.format('', 'new', '<midi-program>74</midi-program>') + '</direction>', [40, 73]),
+    (CHANGE.format('', 'a', '<midi-channel>10</midi-channel>'), [40, 40]),
+    (CHANGE.format('', 'a', '<volume>50</volume>'), [40]), (CHANGE.format('', 'b', '<midi-program>74</midi-program>'), [40])])
+def test_a_change_of_instrument_is_a_new_voice(change, programs):
+    music, _ = read_score(score([note('C'), change + note('D')], heads=HEAD))
+    assert [voice.program for voice in music.voices] == programs and not music.remarks
+
+
+def test_what_is_skipped_or_guessed_is_named():
+    grace, cue = '<note><grace/><pitch><step>D</step><octave>5</octave></pitch></note>', note('A', 4, '', '<cue/>')
+    quarter_tone = note('C').replace('</step>', '</step><alter>0.5</alter>')
+    drum = '<note><unpitched><display-step>F</display-step><display-octave>4</display-octave></unpitched><duration>4</duration></note>'
+    for inside, what in ((grace, 'skipped: grace notes'), (cue, 'skipped: cue notes'), (quarter_tone, 'guessed: pitches between two semitones'),
+                         (drum, 'guessed: drums'), ('<sound><instrument-change id="a"/></sound>', 'skipped: changes of instrument'),
+                         ('<attributes><key><key-step>F</key-step><key-alter>1</key-alter></key></attributes>', 'skipped: signatures of no key'),
+                         ('<attributes><time><beats>4</beats><beat-type>3</beat-type></time></attributes>', 'guessed: meters'),
+                         ('<attributes><measure-style><beat-repeat type="start"/></measure-style></attributes>', 'skipped: repeated beats')):
+        assert read_score(score([note('C'), inside + note('E', 4, '', '<chord/>' * (inside in (cue, quarter_tone, drum)))]))[0].remarks == {what: 1}
+
+
+def test_bars_with_a_repeat_sign_are_played():
+    style = '<attributes><measure-style><measure-repeat type="{}">{}</measure-repeat></measure-style></attributes>'
+    assert heard([note('C'), style.format('start', 1), rest(4), style.format('stop', '') + note('E')]) == 'CCCE'
+    assert heard([note('C'), note('D'), style.format('start', 2) + rest(4), '', style.format('stop', '') + note('E')]) == 'CDCDE'
+    assert heard([note('C'), style.format('start', 1) + note('D')]) == 'CD'
+
+
+def test_damaged_scores_of_strangers_are_read_or_refused():
+    text = score([SIGN.format('segno') + note('C', 2, START) + note('C', 2, STOP), FORWARD + note('D') + WORDS.format('Fine'),
+                  metronome(UNIT.format('eighth'), NUMBER.format(90)) + ending('1', note('E'), REPEAT), ending('2', note('F')),
+                  note('G') + SOUND.format('dalsegno')], [rest(4), note('E'), rest(4), '', note('A')], heads=HEAD).decode()
+    draw, outcomes = random.Random(0), collections.Counter()
+    for _ in range(400):
+        data = damage_text(text.replace('><', '>\n<'), draw.choice(TEXT_KINDS), draw, XML_SNIPPETS)
+        try:
+            music, _ = read_score(data)
+            assert (decode(encode(music)).notes == music.notes).all()
+            outcomes['read'] += 1
+        except MidiError as e:
+            outcomes[str(e)] += 1
+    assert outcomes['read'] > 40 and len(outcomes) > 3

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_notation import pieces
 
+from bench.damage import ABC_SNIPPETS, TEXT_KINDS, damage_text
 from conftest import need
 from music import midi
 from music.abcfile import DRAWABLE, MAX_LINES, write_abc
-from music.notation import encode, without_overlaps
+from music.encoding import decoded
+from music.notation import decode, encode, without_overlaps
 from music.notes import Music, Voice, bar_starts
 from music.tunebook import read_abc
 
@@ -251,3 +253,168 @@ def test_music21_opens_the_stand_alone_file():
     score = music21.converter.parse(write_abc(music), format='abc')
     found = sorted((float(n.getOffsetInHierarchy(score)) * 24, p.midi) for n in score.stripTies().recurse().notes for p in n.pitches)
     assert [p for _, p in found] == [p for _, p in sorted((t, p) for t, _, p, _ in music.notes.tolist())]
+
+
+# ---- Files of strangers
+
+def remarked(text):
+    """(letters of the notes, remarks) of the only tune of a text."""
+    ((_, music, reason),) = read_abc(text)
+    assert reason is None, reason
+    return ''.join('C-D-EF-G-A-B'[pitch % 12] for pitch in music.notes[:, 2].tolist()), dict(music.remarks)
+
+
+BLOCKS = {'skipped: blocks of text': 1}
+
+
+@pytest.mark.parametrize('before, inside, after', [
+    ('CD|\n', '%%begintext\nA bad egg, added\n%%endtext', '\nEF|'),
+    ('CD|\n', '%%begintext align\nA cabbage bed\n\nX:2\nK:G\nGGG\n%%endtext', '\nEF|'),
+    ('CD|\n', '%%beginps\n/a { b c } def\n%%endps', '\nEF|'),
+    ('CD|\n', '%%beginsvg\n<g/>\n%%endsvg', '\nEF|'),
+    ('CD|EF|\n', '%%begintext\nA bad egg', ''),                               # never closed
+    ('CD|EF|\n', '%%begintext\nA bad egg', '\n\nA bad deed')])
+def test_blocks_of_text_are_no_music(before, inside, after):
+    assert remarked(f'X:1\nL:1/4\nM:2/4\nK:C\n{before}{inside}{after}\n') == ('CDEF', BLOCKS)
+
+
+@pytest.mark.parametrize('text', [
+    'X:1\n%%begintext\nK: is for kitchen\n%%endtext\nL:1/4\nM:2/4\nK:C\nCD|EF|\n',
+    'X:1\nL:1/4\nM:2/4\nI:beginps\nK:\n%%endps\nK:C\nCD|EF|\n'])
+def test_blocks_of_text_in_the_header(text):
+    assert remarked(text) == ('CDEF', BLOCKS)
+
+
+@pytest.mark.parametrize('line', ['%%text A bad egg', '%%center A bad egg', 'w:a bad egg', 'w:a bad\n+:egg', 'W:A bad egg', 's:* !f! *',
+                                  'N:abc def', 'r:a bad egg', '[r:a bad egg]', '% a bad egg', '"a bad egg"'])
+def test_fields_and_lines_of_words_are_no_music(line):
+    assert remarked(f'X:1\nL:1/4\nM:2/4\nK:C\nCD|\n{line}\nEF|\n') == ('CDEF', {})
+
+
+def test_a_block_that_is_never_closed_costs_no_other_tune():
+    book = 'X:1\nK:C\nCDEF|\n%%begintext\na bad egg\n\nX:2\nK:C\nG8|\n%%begintext\nabc\n%%endtext\nA8|\n'
+    assert [len(music.notes) for _, music, _ in read_abc(book)] == [4, 2]
+    assert [len(music.notes) for _, music, _ in read_abc('%%begintext\nX:9\nK:G\na\n%%endtext\n' + book)] == [4, 2]
+
+
+@pytest.mark.parametrize('words', ['This is the second part', 'Enjoy!', 'Hope this helps - let me know.', '(play it twice)'])
+def test_lines_of_words_are_no_music(words):
+    tune = 'X:1\nL:1/4\nM:2/4\nK:C\nCD|EF|\n'
+    assert remarked(tune + words + '\n') == ('CDEF', {'skipped: lines of words': 1})
+
+
+@pytest.mark.parametrize('line', ['uAvB TdHg', '"sing along"CD EF', '!trill!CDEF', 'CDEF GABc', '(3abc (3def', '[r: three words here]CD EF'])
+def test_music_is_no_line_of_words(line):
+    assert not remarked(f'X:1\nL:1/4\nM:none\nK:C\n{line}\n')[1]
+
+
+@pytest.mark.parametrize('body, expected', [
+    ('f2e|d3|\n&&A3-|AGF|', [(0, 4, 69), (0, 2, 77), (2, 1, 76), (3, 3, 74), (4, 1, 67), (5, 1, 65)]),
+    ('f2e|d3|\n& A3|g3', [(0, 2, 77), (2, 1, 76), (3, 3, 69), (3, 3, 74), (6, 3, 79)]),
+    ('f2e|d3&&A3|G3|g3', [(0, 3, 69), (0, 2, 77), (2, 1, 76), (3, 3, 67), (3, 3, 74), (6, 3, 79)]),
+    ('(&f3|d3&A3|G3&)|g3', [(0, 3, 69), (0, 3, 77), (3, 3, 67), (3, 3, 74), (6, 3, 79)]),
+    ('f3|d3|&&A3|G3|&&C3|D3|g3', [(0, 3, 60), (0, 3, 69), (0, 3, 77), (3, 3, 62), (3, 3, 67), (3, 3, 74), (6, 3, 79)]),
+    ('f3|d3|&& Z2|g3', [(0, 3, 77), (3, 3, 74), (6, 3, 79)]),
+    ('f3|d3|&&&& A3|G3', [(0, 3, 69), (0, 3, 77), (3, 3, 67), (3, 3, 74)])])
+def test_overlays_go_back_a_bar_for_each_sign(body, expected):
+    assert sorted(sounds(body, 'M:3/8\nL:1/8\nK:C')) == sorted(expected)
+
+
+@pytest.mark.parametrize('text, first', [
+    ('L:1/8\nM:4/4\nK:G\nG2A2 B2c2|^d8|\n', 67), ('M:4/4\nK:G\nG2A2 B2c2|\n', 67), ('K:G\nGABc|', 67), ('\n\nT:tune\nK:G\nGABc|\n', 67),
+    ('Here is a tune for you:\n\n```abc\nL:1/8\nK:G\nGABc|\n```\nHope you like it!\n', 67),
+    ('Sure!\n```\nX:1\nT:t\nK:G\nGABc|\n```\nA bad egg.', 67),
+    ('> X:1\n> K:G\n> GABc|\n', 67), ('  X:1\n  K:G\n  GABc|\n', 67),
+    ('Q:1/4=90\nL:1/8\nK:G\nGABc|\n', 67), ('```\r\nK:G\r\nGABc|\r\n```\r\n', 67), ('X:1\rK:G\rGABc|\r', 67),
+    ('L:1/8\nM:4/4\nQ:1/4=120\nK:G\nGABc|\n', 67)])
+def test_pasted_tunes_are_read(text, first):
+    ((_, music, reason),) = read_abc(text)
+    assert reason is None and music.notes[0, 2] == first and not music.remarks
+
+
+def test_all_tunes_without_a_number_are_read():
+    text = 'Two tunes:\nT:one\nK:C\nCDEF|\n\nand\n\nT:two\nK:C\nGABc|\nGABc|\n\nBye!\n'
+    assert [(title, len(music.notes)) for title, music, _ in read_abc(text)] == [('one', 4), ('two', 8)]
+    assert [title for title, *_ in read_abc(text + 'X:3\nT:three\nK:C\nC\n')] == ['one', 'two', 'three']
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('X:1\nT:t\nM:4/4\nCDEF|\n', 'no K: line, which ends the header'), ('X:1\nT:t\n', 'no K: line, which ends the header'),
+    ('T:t\nCDEF|\n', 'no K: line, which ends the header'),
+    ('X:1\n\nT:t\n\nK:C\n\nCDEF|\n\nGABc|\n', 'an empty line after K:, where the music should begin'),
+    ('K:C\n\nCDEF|\n', 'an empty line after K:, where the music should begin'),
+    ('X:1\nK:C\n', 'no music'), ('X:1\nK:C\n\nThat was it.\n', 'no music'),
+    ('', 'no tune: neither an X: nor a K: line'), ('some words\n', 'no tune: neither an X: nor a K: line')])
+def test_messages_name_the_cause(text, reason):
+    assert [reason for *_, reason in read_abc(text)] == [reason]
+
+
+def test_music_after_an_empty_line_is_named():
+    assert remarked('X:1\nL:1/4\nM:2/4\nK:C\nCD|EF|\n\nGA|\nBc|\nThese are words\n') == ('CDEF', {'skipped: lines of music after an empty line': 2})
+
+
+@pytest.mark.parametrize('field, quarters', [
+    ('3/8 1/4 1/4=30', 105), ('1/4 3/8 = 40', 100), ('1/4+3/8=40', 100), ('"Slow" 1/4=60 "ly"', 60), ('1/4.=60', 90), ('1/4=66-72', 69),
+    ('1/4=ca. 92', 92), ('C=100', 50), ('1/8=92.5', 46), ('"Allegro" 1/4=120', 120), ('1/8 3/8=40', 80), ('100', 50)])
+def test_tempos_of_all_forms(field, quarters):
+    music = read('C', f'M:4/4\nL:1/8\nQ:{field}\nK:C')
+    assert music.tempos == [(0, quarters)] and not music.remarks
+
+
+@pytest.mark.parametrize('field', ['"Allegro"', 'Allegro', '1/0=60', '1/4=fast', '1/4=0', 'x=60', '1/4', '80=1/4', '1/4=1e3'])
+def test_a_tempo_that_cannot_be_read_is_named(field):
+    music = read('C', f'M:4/4\nL:1/8\nQ:{field}\nK:C')
+    assert music.tempos == [(0, 120)] and music.remarks == {'guessed: tempo': 1}
+    assert not read('C', 'M:4/4\nL:1/8\nQ:\nK:C').remarks
+
+
+@pytest.mark.parametrize('header, keys', [
+    ('%%MIDI drummap E 36\n%%MIDI drummap d 38\n%%MIDI channel 10\nK:C', [36, 38, 69]),
+    ('%%MIDI channel 10\n%%MIDI drummap ^C 35\n%%MIDI drummap E 36\nK:C', [36, 74, 69]),
+    ('%%percmap E 40 x\n%%MIDI channel 10\nK:C', [40, 74, 69]),
+    ('V:1 clef=perc\n%%MIDI drummap d 38\nK:C', [64, 38, 69]),
+    ('%%MIDI drummap A 47\nK:C perc', [64, 74, 47])])
+def test_drum_maps_are_followed(header, keys):
+    music = read('E d A', f'M:3/4\nL:1/4\n{header}')
+    assert music.notes[:, 2].tolist() == keys and music.voices[0].is_drum
+
+
+def test_a_drum_map_in_the_music_holds_from_there():
+    body = 'E|\n%%MIDI drummap E 36\nE|[I:MIDI=drummap E 38]E|\n'
+    assert read(body, 'M:1/4\nL:1/4\n%%MIDI channel 10\nK:C').notes[:, 2].tolist() == [64, 36, 38]
+
+
+def test_a_drum_map_belongs_to_its_voice_first():
+    header = 'M:1/4\nL:1/4\nV:1\n%%MIDI channel 10\n%%MIDI drummap E 36\nV:2\n%%MIDI channel 10\n%%MIDI drummap E 38\nV:3\nK:C'
+    music = read('[V:1]E\n[V:2]E\n[V:3]E', header)
+    assert music.notes[:, 2].tolist() == [36, 38, 64]
+    assert read('[V:1]C', 'M:1/4\nL:1/4\n%%MIDI drummap E kick\n%%MIDI drumon\nK:C').remarks == {'skipped: drum maps': 1, 'skipped: drum patterns': 1}
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'latin-1', 'cp1252', 'utf-16', 'utf-16-be-bom'])
+def test_titles_in_many_encodings(encoding):
+    text = 'X:1\nT:Größe\nK:C\nCDEF|\n'
+    data = b'\xfe\xff' + text.encode('utf-16-be') if encoding.endswith('bom') else text.encode(encoding)
+    ((title, music, _),) = read_abc(decoded(data))
+    assert title == 'Größe' and len(music.notes) == 4
+
+
+def test_quotes_of_windows_and_bytes_that_it_does_not_have_are_read():
+    assert [decoded(data) for data in (b'\x93a\x94', b'\x81\xfc')] == ['\u201ca\u201d', '\x81\xfc']
+
+
+def test_grace_notes_dangling_ties_and_macros_are_named():
+    assert remarked('X:1\nL:1/4\nM:2/4\nm:~G2={A}G{F}G\nK:C\nCD|\n') == ('CD', {'skipped: macros': 1})
+    assert remarked('X:1\nL:1/4\nM:2/4\nK:C\n{ab}C-D|E-E-|\n') == ('CDE', {'skipped: grace notes': 2, 'repaired: dangling ties': 2})
+
+
+def test_damaged_tunes_of_strangers_are_read_or_rejected():
+    rng = random.Random(0)
+    tune = 'X:1\nT:t\nM:3/4\nL:1/8\nQ:1/4 3/8=40\n%%MIDI drummap E 36\nP:AB\nK:G\nP:A\n!segno!G2A2B2|(3ABc d4&G6|\n&&D6|\nP:B\n|:c2"D.C."d2e2|1d6:|2c6!D.S.!|]\n'
+    outcomes = set()
+    for _ in range(400):
+        data = damage_text(tune * rng.randint(1, 2), rng.choice(TEXT_KINDS), rng, ABC_SNIPPETS)
+        for _, music, reason in read_abc(decoded(data)):
+            outcomes.add(reason)
+            assert music is None or (decode(encode(music)).notes == music.notes).all(), data
+    assert None in outcomes and len(outcomes) > 5
