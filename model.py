@@ -11,7 +11,7 @@ the shape of the original study, so that parameter counts are the same. Four fie
 bring the blocks up to date.
 
 Letters in names are axes: B batch, T time, C width (n_embd), H heads, D = C / H, V vocabulary,
-S all positions up to now, K convolution taps, N = B * T, d = D / 2 pairs of rotary positions.
+S positions up to now, K convolution taps, N = B * T, d = D / 2 pairs of channels.
 """
 import copy
 import math
@@ -51,9 +51,7 @@ class LayerCache(NamedTuple):
     mask_B1TS: torch.Tensor
 
 
-# The largest attention logit of normed queries and keys, whose gain is limited so. Trained models
-# reach 20; 256 exponentials of 80 have a sum that is finite in float32.
-LARGEST_LOGIT = 80.0
+LARGEST_LOGIT = 80.0    # sums of its exponentials are finite in float32; trained models reach 20
 
 
 class Attention(nn.Module):
@@ -105,10 +103,9 @@ class Attention(nn.Module):
         # Half of a key comes from the previous token's key as it was made: kv has a place for that
         before_B1HD = None
         if self.key_offset:
-            # For the first token, -1 reads the last place: some key, which the mask sets to 0
             first_B1 = positions_BT[:, :1]
             before_B1HD = kv_B3HSD[rows_B1, 2, :, first_B1 - 1].to(k_BTHD.dtype)
-            before_B1HD = before_B1HD * (first_B1 > 0)[:, :, None, None]
+            before_B1HD = before_B1HD * (first_B1 > 0)[:, :, None, None]    # none before the first
             kv_B3HSD[rows_B1, 2, :, positions_BT] = k_BTHD.to(kv_B3HSD.dtype)
         q_BTHD, k_BTHD = self.shift_norm_rotate(q_BTHD, k_BTHD, before_B1HD, positions_BT)
 
@@ -129,11 +126,7 @@ class Attention(nn.Module):
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
 
     def shift_norm_rotate(self, q_BTHD, k_BTHD, before_B1HD, positions):
-        """Queries and keys after shift, norm and rotation.
-
-        `before_B1HD`: the key before the first one (key_offset). `positions`: of the tokens, a
-        slice or an index (B, T).
-        """
+        """Queries and keys after shift, norm, rotation. before_B1HD: the key before the first."""
         dtype = q_BTHD.dtype
         if self.key_offset:
             # "What came after this before?" takes two layers: one to know the token before, one to

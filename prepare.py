@@ -177,9 +177,10 @@ def suit(s, n_tunes):
     hundredth, as in the original study.
     """
     if s.val_fraction is None and n_tunes < FEWEST_TUNES:
-        fail(f'source: {n_tunes} tune{"s" * (n_tunes != 1)} in {", ".join(s.source)}: training needs '
-             f'{FEWEST_TUNES} at least, some to validate and to test; a single tune can be the '
-             'beginning of others: python sample.py --prompt=FILE')
+        tunes = f'{n_tunes} tune{"s" * (n_tunes != 1)}'
+        fail(f'source: {tunes} in {", ".join(s.source)}: training needs {FEWEST_TUNES} at least, '
+             'some to validate and to test; a single tune can be the beginning of others: '
+             'python sample.py --prompt=FILE')
     share = round(max(0.01, min(0.1, 40 / max(1, n_tunes))), 4)
     if s.val_fraction is None:
         s.val_fraction = share

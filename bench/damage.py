@@ -1,5 +1,5 @@
-"""Damaged MIDI, ABC and MusicXML: real files cut off, with bits, bytes, characters, numbers, lines or
-elements changed, or with snippets in them that stand for trouble.
+"""Damaged MIDI, ABC and MusicXML: real files cut off, with bits, bytes, characters, numbers, lines
+or elements changed, or with snippets in them that stand for trouble.
 
 Each must be read and come through the notation note for note, or be refused with a reason. Nothing
 may crash, and nothing may take more than ten seconds of CPU time.
