@@ -11,7 +11,7 @@ the shape of the original study, so that parameter counts are the same. Four fie
 bring the blocks up to date.
 
 Letters in names are axes: B batch, T time, C width (n_embd), H heads, D = C / H, V vocabulary,
-S cache positions, K convolution taps, N = B * T.
+S all positions up to now, K convolution taps, N = B * T, d = D / 2 pairs of rotary positions.
 """
 import copy
 import math
@@ -51,6 +51,11 @@ class LayerCache(NamedTuple):
     mask_B1TS: torch.Tensor
 
 
+# The largest attention logit of normed queries and keys, whose gain is limited so. Trained models
+# reach 20; 256 exponentials of 80 have a sum that is finite in float32.
+LARGEST_LOGIT = 80.0
+
+
 class Attention(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -70,12 +75,12 @@ class Attention(nn.Module):
         self.gain = nn.Parameter(torch.ones(())) if config.qk_norm else None
 
         # Rotary positions: cosine and sine of each position's angles
-        turns_S2D = None
+        turns_S2d = None
         if config.positions == 'rotary':
-            frequencies_D = 10_000.0 ** (-torch.arange(half) / half)
-            angles_SD = torch.arange(config.block_size)[:, None] * frequencies_D
-            turns_S2D = torch.stack([angles_SD.cos(), angles_SD.sin()], 1)
-        self.register_buffer('turns_S2D', turns_S2D, persistent=False)
+            frequencies_d = 10_000.0 ** (-torch.arange(half) / half)
+            angles_Sd = torch.arange(config.block_size)[:, None] * frequencies_d
+            turns_S2d = torch.stack([angles_Sd.cos(), angles_Sd.sin()], 1)
+        self.register_buffer('turns_S2d', turns_S2d, persistent=False)
 
     def forward(self, x_BTC):
         """Attention among the tokens of x alone."""
@@ -100,6 +105,7 @@ class Attention(nn.Module):
         # Half of a key comes from the previous token's key as it was made: kv has a place for that
         before_B1HD = None
         if self.key_offset:
+            # For the first token, -1 reads the last place: some key, which the mask sets to 0
             first_B1 = positions_BT[:, :1]
             before_B1HD = kv_B3HSD[rows_B1, 2, :, first_B1 - 1].to(k_BTHD.dtype)
             before_B1HD = before_B1HD * (first_B1 > 0)[:, :, None, None]
@@ -123,7 +129,11 @@ class Attention(nn.Module):
         return self.proj(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
 
     def shift_norm_rotate(self, q_BTHD, k_BTHD, before_B1HD, positions):
-        """Queries and keys as they meet. `before_B1HD`: the key before the first (key_offset)."""
+        """Queries and keys after shift, norm and rotation.
+
+        `before_B1HD`: the key before the first one (key_offset). `positions`: of the tokens, a
+        slice or an index (B, T).
+        """
         dtype = q_BTHD.dtype
         if self.key_offset:
             # "What came after this before?" takes two layers: one to know the token before, one to
@@ -133,25 +143,22 @@ class Attention(nn.Module):
             k_BTHD = torch.cat([k_BTHD.chunk(2, 3)[0], before_BTHD.chunk(2, 3)[1]], 3)
         if self.gain is not None:       # logits are bounded, whatever the learning rate
             q_BTHD, k_BTHD = (F.rms_norm(x.float(), x.shape[3:]) for x in (q_BTHD, k_BTHD))
-            largest = LARGEST_LOGIT / q_BTHD.shape[3] ** 0.5
-            q_BTHD = q_BTHD * self.gain.clamp(-largest, largest)
-        if self.turns_S2D is not None:
-            q_BTHD, k_BTHD = (rotated(x, self.turns_S2D[positions]) for x in (q_BTHD, k_BTHD))
+            # Normed vectors have length sqrt(D), so a logit q·k / sqrt(D) is at most sqrt(D) gains
+            largest_gain = LARGEST_LOGIT / q_BTHD.shape[3] ** 0.5
+            q_BTHD = q_BTHD * self.gain.clamp(-largest_gain, largest_gain)
+        if self.turns_S2d is not None:
+            q_BTHD, k_BTHD = (rotated(x, self.turns_S2d[positions]) for x in (q_BTHD, k_BTHD))
         return q_BTHD.to(dtype), k_BTHD.to(dtype)
 
 
-def rotated(x_BTHD, turns_T2D):
+def rotated(x_BTHD, turns_T2d):
     """Channels i and i + D/2 turned as a pair, by an angle that grows with the position.
 
     RoPE, Su et al. 2021, arXiv 2104.09864.
     """
-    cos, sin = turns_T2D[..., None, :].unbind(-3)
+    cos, sin = turns_T2d[..., None, :].unbind(-3)
     a, b = x_BTHD.float().chunk(2, 3)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], 3)
-
-
-# Of normed queries and keys; trained ones reach 20. Sums of its exponentials are finite in float32
-LARGEST_LOGIT = 80.0
 
 
 def flash_attention(q_BHTD, k_BHTD, v_BHTD, dropout):

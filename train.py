@@ -155,22 +155,22 @@ def train(s, meta, run):
     model.init_weights(s.init)
     model.to(run.device)
     run.resolve_compile_mode(model.flops_per_token() * plan.n_steps * plan.step_tokens)
-    checkpoint, path = starting_point(s, model, meta, plan, run)
+    checkpoint, start_path = starting_point(s, model, meta, plan, run)     # None: from scratch
     if s.warmup_steps is None:
         s.warmup_steps = min(500, plan.n_steps // 10)
     optimizer = make_optimizer(model, s)
     scaler = torch.amp.GradScaler(run.device, enabled=run.dtype == 'fp16')
 
     # ---- resume
-    done, history, val, skipped, mean = 0, [], None, 0, None
+    n_done, history, result, skipped, mean_weights = 0, [], None, 0, None
     if checkpoint:
         model.load_state_dict(checkpoint['model'])
         optimizer.load_state_dict(checkpoint['optimizer'])
         scaler.load_state_dict(checkpoint['scaler'])
-        done, history = checkpoint['step'], checkpoint['history']
-        val, skipped = checkpoint['val'], checkpoint['skipped']
+        n_done, history = checkpoint['step'], checkpoint['history']
+        result, skipped = checkpoint['val'], checkpoint['skipped']
         if checkpoint.get('mean'):
-            mean = [weight.to(run.device) for weight in checkpoint['mean']]
+            mean_weights = [weight.to(run.device) for weight in checkpoint['mean']]
     elif s.init_from:
         model.load_state_dict(read_checkpoint(s.init_from)['model'])
     wrapped = run.wrap(model)                   # compiled, and shared by the ranks
@@ -188,21 +188,21 @@ def train(s, meta, run):
         norm, taken = update(model, optimizer, scaler, s.grad_clip)
         return loss, norm, taken
 
-    interval = s.eval_interval or -(-plan.n_steps // 5)
+    interval = s.eval_interval or math.ceil(plan.n_steps / 5)
     evaluations = {*range(interval, plan.n_steps, interval), plan.n_steps}
     if s.init_from:
         evaluations.add(0)                      # the loss before fine-tuning
-    print_run_summary(s, meta, run, model, plan, done)
+    print_run_summary(s, meta, run, model, plan, n_done)
     if s.dry_run:
-        n_evaluations = sum(step >= done for step in evaluations)
-        print_dry_run(s, meta, run, model, plan, one_step, val_ids, done, n_evaluations)
+        n_evaluations = sum(step >= n_done for step in evaluations)
+        print_dry_run(s, meta, run, model, plan, one_step, val_ids, n_done, n_evaluations)
         return
 
     # ---- files: from here on something is written
-    prepare_out_dir(s, path, run)
+    prepare_out_dir(s, start_path, run)
     best_path = os.path.join(s.out_dir, 'best.pt')
     log = Log(s, meta, run, model, plan, history)
-    saved_step, saved_at = done, time.perf_counter()
+    saved_step, saved_at = n_done, time.perf_counter()
     about = {'config': config_of(s, model, run), 'meta': meta, 'tokenizer': tokenizer,
              'n_steps': plan.n_steps, 'num_params': model.num_params(),
              'flops_per_token': model.flops_per_token(), **provenance()}
@@ -212,67 +212,69 @@ def train(s, meta, run):
         if run.rank == 0:
             write_checkpoint({
                 **about, 'model': model.state_dict(), 'optimizer': optimizer.state_dict(),
-                'scaler': scaler.state_dict(), 'step': done, 'tokens': done * plan.step_tokens,
-                'skipped': skipped, 'mean': mean, 'val': val, 'history': log.history,
-                'rng': {'seed': s.seed, 'step': done},      # all there is, see one_step
+                'scaler': scaler.state_dict(), 'step': n_done, 'tokens': n_done * plan.step_tokens,
+                'skipped': skipped, 'mean': mean_weights, 'val': result, 'history': log.history,
+                'rng': {'seed': s.seed, 'step': n_done},    # all there is, see one_step
             }, *[os.path.join(s.out_dir, name) for name in names])
         if 'ckpt.pt' in names:                  # the one that --resume looks for
-            saved_step, saved_at = done, time.perf_counter()
+            saved_step, saved_at = n_done, time.perf_counter()
 
     # ---- loop
     stop = StopSignal(run)
     while True:
-        if done == plan.n_steps and mean:       # at the end the model becomes the mean
+        if n_done == plan.n_steps and mean_weights:     # at the end the model becomes their mean
             with torch.no_grad():
-                torch._foreach_copy_(list(model.parameters()), mean)
-            mean = None
+                torch._foreach_copy_(list(model.parameters()), mean_weights)
+            mean_weights = None
 
-        if done in evaluations and not log.evaluated(done):
-            # An evaluation may be long: save first if a kill in it would lose too much. It takes at
-            # most as long as training on so many tokens.
-            if done > saved_step:
+        # A resumed run may begin at a step that it has evaluated
+        if n_done in evaluations and not log.evaluated(n_done):
+            # An evaluation may be long: save first if a kill in it would lose too much. It takes no
+            # longer than training on as many tokens.
+            if n_done > saved_step:
                 expected_s = len(val_ids) / log.tokens_per_s
                 if time.perf_counter() - saved_at + expected_s > 60 * s.save_minutes:
                     save('ckpt.pt')
-            val = evaluate(model, val_ids, meta['splits']['val'], run)
+            result = evaluate(model, val_ids, meta['splits']['val'], run)
             losses = [row['val']['loss'] for row in log.history if 'val' in row]
-            is_best = val['loss'] < min(losses, default=math.inf) or not os.path.exists(best_path)
-            log.val(done, val)
+            is_best = result['loss'] < min(losses, default=math.inf)
+            is_best = is_best or not os.path.exists(best_path)
+            log.val(n_done, result)
             if is_best:                         # one file with two names, best.pt first
                 save('best.pt', 'ckpt.pt')
             else:
                 save('ckpt.pt')
-        if done == plan.n_steps:
+        if n_done == plan.n_steps:
             break
         if s.patience is not None and without_improvement(log.history) >= s.patience:
-            run.print(f'ended after step {done}: patience is {s.patience}')
+            run.print(f'ended after step {n_done}: patience is {s.patience}')
             break
 
-        loss, norm, taken = one_step(done)
+        loss, norm, taken = one_step(n_done)
         if not taken:
             skipped += 1
-        done += 1
-        if done > plan.average_start:
-            mean = running_mean(mean, model, done - plan.average_start)
+        n_done += 1
+        if n_done > plan.average_start:
+            mean_weights = running_mean(mean_weights, model, n_done - plan.average_start)
 
         # Log, keep snapshots, save now and then, stop if asked to
-        is_logged = done % s.log_interval == 0
-        is_kept = is_logged or done in evaluations
+        is_logged = n_done % s.log_interval == 0
+        is_kept = is_logged or n_done in evaluations        # in the history, too
         if is_kept or log.last is None:
-            log.step(done, loss, norm, skipped, optimizer.param_groups[0]['lr'], is_kept)
-        for tokens in s.snapshots or []:
-            if tokens // plan.step_tokens == done:
+            log.step(n_done, loss, norm, skipped, optimizer.param_groups[0]['lr'], is_kept)
+        for tokens in s.snapshots or []:        # each at the last whole step before it
+            if tokens // plan.step_tokens == n_done:
                 save(f'trunk-{tokens}.pt')
-        if s.schedule == 'wsd' and done == plan.shared_steps < plan.n_steps and not s.trunk:
+        if s.schedule == 'wsd' and n_done == plan.shared_steps < plan.n_steps and not s.trunk:
             save(DECAY_START)                   # from here the run can be made longer
         halt = stop.requested(is_logged)
         if halt or time.perf_counter() - saved_at > 60 * s.save_minutes:
             save('ckpt.pt')
         if halt:
             name = signal.Signals(halt).name
-            run.print(f'stopped by {name} after step {done}; continue with --resume')
+            run.print(f'stopped by {name} after step {n_done}; continue with --resume')
             sys.exit(128 + halt)
-    print_result(s, run, log, done * plan.step_tokens, val)
+    print_result(s, run, log, n_done * plan.step_tokens, result)
 
 
 def windows_of_step(step, plan, s, run):

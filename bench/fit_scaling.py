@@ -17,7 +17,7 @@ sys.path.insert(0, ROOT)
 
 import fit_scaling
 from configurator import configure
-from scaling import frontier, laws, report, runs
+from scaling import frontier, heldout, laws, report, runs
 
 
 @dataclass
@@ -144,32 +144,37 @@ def independent_points(rng, starts, rounds):
          ', '.join(f'{key} {hits / rounds:.0%}' for key, hits in inside.items()))
 
 
-def branches_of_runs(rng, rounds):
-    """Runs of one size and seed share noise, for all are branches of one long run: are intervals
-    right if these groups are resampled as a whole?"""
-    print('\nL(N, D): 7 sizes at 4 token counts, 3 seeds of the 4 smallest; 1% noise that all runs '
-          f'of a size and seed share, 0.3% of a run; 95% intervals that hold the truth, {rounds} '
-          'data sets')
-    sizes, tokens = np.geomspace(5e5, 5e6, 7), np.array([2.5e6, 5e6, 1e7, 2e7])
-    size_of_group = np.array([*range(7), *range(4), *range(4)])
-    groups = np.arange(15).repeat(4)
-    n, d = sizes[size_of_group[groups]], np.tile(tokens, 15)
-    truth = {'E': 1.0, 'A': 100.0, 'B': 300.0, 'alpha': 0.35, 'beta': 0.37}
-    inside = {}
-    for _ in range(rounds):
-        of_group, of_run = np.exp(0.01 * rng.normal(size=16)), np.exp(0.003 * rng.normal(size=61))
-        loss = frontier.predict(truth, n, d) * of_group[groups] * of_run[:60]
-        seen = frontier.predict(truth, 1e7, 4e7) * of_group[15] * of_run[60]
-        for how, clusters in (('runs resampled', None), ('groups resampled', groups)):
-            law = frontier.fit_l_nd(n, d, loss, 300, clusters=clusters)
-            hits = {'alpha': holds(law['ci']['alpha'], truth['alpha']),
-                    'beta': holds(law['ci']['beta'], truth['beta']),
-                    'a run of 10M at 40M tokens':
-                        holds(frontier.forecast(law, 1e7, 4e7)[1:], seen)}
-            for key, hit in hits.items():
-                inside[f'{key}, {how}'] = inside.get(f'{key}, {how}', 0) + hit
+def study_again(rng, rounds, bootstraps=400):
+    """The study's own design (8 sizes, 10 long runs with their branches) with losses drawn from its
+    law, a departure that all runs of a size share, and one of each run: both as its residuals are.
+    """
+    rows = runs.read_table(os.path.join(ROOT, 'results', 'study.csv'))
+    runs.choose_unit(rows)
+    group = runs.choose_l_nd([row for row in rows if row['arch'] == 'gpt'])
+    n = heldout.counts(group)['non_embedding']
+    d, loss = (np.array([run[key] for run in group]) for key in ('tokens', 'loss'))
+    truth = frontier.estimate(n, d, loss, 'kaplan')
+    exact = frontier.predict(truth, n, d)
+
+    labels, size = np.unique(n, return_inverse=True)
+    residual = np.log(loss / exact)
+    of_size = np.array([residual[size == k].mean() for k in range(len(labels))])
+    within = residual - of_size[size]
+    sd_of_size = of_size.std()
+    sd_of_run = np.sqrt((within ** 2).sum() / (len(n) - len(labels)))
+    print(f'\nThe study simulated: {len(labels)} sizes, {len(n)} runs; noise of a size '
+          f'{sd_of_size:.2%}, of a run {sd_of_run:.2%}; 95% intervals that hold the truth, {rounds} '
+          'studies')
+
+    inside = dict.fromkeys(('alpha', 'beta', 'kappa', 'E'), 0)
+    for i in range(rounds):
+        noise = sd_of_size * rng.normal(size=len(labels))[size]
+        noise = noise + sd_of_run * rng.normal(size=len(n))
+        law = frontier.fit_l_nd(n, d, exact * np.exp(noise), bootstraps, i, n, 'kaplan', rounds=1)
+        for key in inside:
+            inside[key] += holds(law['ci'][key], truth[key])
     for key, hits in inside.items():
-        line(key, f'{hits / rounds:.1%}')
+        line(f'{key} (truth {truth[key]:.3g})', f'{hits / rounds:.1%}')
 
 
 def long_table(rng):
@@ -194,7 +199,7 @@ def main():
     original_study()
     coverage_of_n(rng, s.repetitions)
     independent_points(rng, s.starts, rounds)
-    branches_of_runs(rng, rounds)
+    study_again(rng, 2 * rounds)
     long_table(rng)
 
 

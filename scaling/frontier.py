@@ -1,8 +1,8 @@
 """The scaling law in two variables, L(N, D), in four forms, and what it says about spending
 compute.
 
-    law = fit_l_nd(n, d, loss)                # parameters, training tokens, validation loss of each
-    run law['alpha'], law['ci']['alpha']          # 0.348, [0.30, 0.39]
+    law = fit_l_nd(n, d, loss)      # of each run: parameters, training tokens, validation loss
+    law['alpha'], law['ci']['alpha']
 
 The general form is L = E + (a^(1/kappa) + b^(1/kappa))^kappa, a = A / N^alpha, b = B / (D^beta
 N^gamma).
@@ -12,8 +12,8 @@ N^gamma).
 | hoffmann | gamma = 0, kappa = 1 | Hoffmann et al. 2022: shortages of parameters and data add up |
 | gadre    | ... and alpha = beta | Gadre et al. 2024: a law in compute and tokens per parameter  |
 | coupled  | kappa = 1            | the coefficient of D's term depends on N                      |
-| kaplan   | gamma = 0            | Kaplan et al. 2020, equation 1.5, with a floor E: below 1,    |
-|          |                      | kappa lets the larger of the two shortages hide the other     |
+| kaplan   | gamma = 0            | Kaplan et al. 2020, equation 1.5 (there kappa = beta), and a  |
+|          |                      | floor E; towards kappa = 0 only the larger term counts        |
 
 The fit follows section 3.3 of Hoffmann et al.: the sum of Huber losses (delta 1e-3) on log L.
 Besiroglu et al. 2024 found the pitfalls: a *mean* of losses this small meets an optimiser's
@@ -131,13 +131,13 @@ def fit_l_nd(n, d, loss, bootstraps=1000, seed=0, clusters=None, form='hoffmann'
 
     clusters = np.arange(len(y)) if clusters is None else clusters
     labels, member = np.unique(clusters, return_inverse=True)
-    too_few = len(labels) < min(FEW_CLUSTERS, len(y))
+    too_few = len(labels) < min(FEW_CLUSTERS, len(y))       # of a few single runs none are shared
     if too_few:
         member = np.arange(len(y))
     rng = np.random.default_rng(seed)
     boot = resample(model, best, low, high, y, member, bootstraps, rounds, rng)
 
-    draws = np.concatenate([best[None], boot]) @ FORMS[form]
+    draws = np.concatenate([best[None], boot]) @ FORMS[form]        # the free ones -> all seven
     draws = uncentred(draws, np.log(n).mean(), np.log(d).mean())
     E, log_A, log_B, alpha, beta, gamma, kappa = draws.T
     n_exponent = beta / (alpha + beta - gamma)
@@ -173,7 +173,10 @@ def estimate(n, d, loss, form='hoffmann'):
 
 
 def uncentred(draws_B7, x_mean, z_mean):
-    """Rows of the general form's parameters at the centre of the data -> rows of `draws`."""
+    """Rows of the general form's parameters, as the fit has them -> rows of `draws`.
+
+    The fit has logs of E and kappa, and A and B at the centre of the data.
+    """
     draws = draws_B7.copy()
     draws[:, [0, 6]] = np.exp(draws[:, [0, 6]])
     draws[:, 1] += draws[:, 3] * x_mean
@@ -184,7 +187,7 @@ def uncentred(draws_B7, x_mean, z_mean):
 def resample(model, best, low, high, y, member, bootstraps, rounds, rng):
     """The free parameters of the law of each resample, (at least `bootstraps`, P).
 
-    member: the cluster of each run. In at most `rounds` rounds as many resamples again are drawn,
+    member: the cluster of each run. As many resamples again are drawn, at most `rounds` times,
     until another seed would give nearly the same intervals (see AGREE).
     """
     k = member.max() + 1

@@ -104,7 +104,8 @@ def compare(group):
     for which, n in counts(group).items():
         for form in FORMS:
             error_BN = np.log(predict_left_out(n, d, loss, masks, form) / loss)
-            of_edge = dict(zip(edges, error_BN))
+            of_edge = dict(zip(edges, error_BN))        # the first laws are those without an edge
+            # The error of each run by the law without the pair that it belongs to
             of_run = error_BN[len(edges) + fold, np.arange(len(fold))]
             rows.append({'size': which, 'form': form, 'sizes': 'all',
                          **score(group, edges, of_edge, pair, of_run)})
