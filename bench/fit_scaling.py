@@ -163,8 +163,8 @@ def study_again(rng, rounds, bootstraps=400):
     sd_of_size = of_size.std()
     sd_of_run = np.sqrt((within ** 2).sum() / (len(n) - len(labels)))
     print(f'\nThe study simulated: {len(labels)} sizes, {len(n)} runs; noise of a size '
-          f'{sd_of_size:.2%}, of a run {sd_of_run:.2%}; 95% intervals that hold the truth, {rounds} '
-          'studies')
+          f'{sd_of_size:.2%}, of a run {sd_of_run:.2%}; 95% intervals that hold the truth, '
+          f'{rounds} studies')
 
     inside = dict.fromkeys(('alpha', 'beta', 'kappa', 'E'), 0)
     for i in range(rounds):
