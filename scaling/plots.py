@@ -124,12 +124,12 @@ def draw_law(ax, strip, result, which):
     at = ''
     if result['l_nd'] and 'tokens' in result['conditions']:
         at = f' at {result["conditions"]["tokens"]} tokens'
-    ax.set(ylabel=f'loss{at}, {unit(result)}', title=f'Loss by {spoken(which)}, 95% bands')
+    ax.set(ylabel=f'loss{at}, {unit(result)}', title=f'Loss by {spoken(which)}')
     ax.tick_params(labelbottom=False)
     ax.legend(loc='upper right', handlelength=1.6, labelspacing=0.5, borderaxespad=0.2)
     strip.axhline(0, color='#555555', lw=0.8)
     reach = 1.25 * max([1, *(abs(v) for v in strip.dataLim.intervaly)])
-    strip.set(ylim=(-reach, reach), ylabel='residual, %', xlabel=f'N, {spoken(which)}')
+    strip.set(ylim=(-reach, reach), ylabel='residual, %', xlabel=f'N, {spoken(which)} (bands: 95%)')
 
 
 def draw_efficiency(ax, result):
