@@ -45,7 +45,10 @@ def choose(data_dir, minutes, device='auto', resume=None):
     train = meta['splits']['train']
     tokens = meta.get('untransposed', train['tokens'])
     copies = train['tokens'] / tokens - 1
-    law = repeats.fit(read_rows(REPEATS))
+    try:
+        law = repeats.fit(read_rows(REPEATS))
+    except ValueError as e:
+        fail(f'{REPEATS}: {e}; give --n_embd')
 
     # The best number of passes of each width in the time that there is.
     speed = tokens_per_second(meta['vocab_size'], device)
