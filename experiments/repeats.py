@@ -52,8 +52,9 @@ def jobs(s, sized_options):
             for tunes, epochs in TUNES['quick'].items():
                 if tunes <= CHANGED_TUNES:
                     copies = int(change.removeprefix('copies')) if 'copies' in change else 0
+                    most = epochs // 4 if copies else epochs        # a pass is (1 + copies) as long
                     yield job(s, f'{base}-{tunes}-{change}', [*sized_options(base), *options],
-                              tunes, epochs, copies)
+                              tunes, most, copies)
     for size in others:
         for tunes, epochs in TUNES[s.family].items():
             yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
