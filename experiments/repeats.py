@@ -54,15 +54,16 @@ def jobs(s, sized_options):
                     copies = int(change.removeprefix('copies')) if 'copies' in change else 0
                     most = epochs // 4 if copies else epochs        # a pass is (1 + copies) as long
                     yield job(s, f'{base}-{tunes}-{change}', [*sized_options(base), *options],
-                              tunes, most, copies)
+                              tunes, most, copies, change)
     for size in others:
         for tunes, epochs in TUNES[s.family].items():
             yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
 
 
-def job(s, name, options, tunes, most_epochs, copies=0):
+def job(s, name, options, tunes, most_epochs, copies=0, change=None):
     """[(name, data folder, options, about)] of the runs on a part, the longest first."""
     folder, about = part_of(s.data_dir, tunes, copies)
+    about['changed'] = change
     steps_per_epoch = (about['train_tokens'] - 1) // BLOCK // BATCH
     ends = [n for n in EPOCHS if n <= most_epochs and n * steps_per_epoch >= FEWEST_STEPS]
     begins = {}                             # where the decay of each begins, in tokens

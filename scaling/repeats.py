@@ -63,12 +63,17 @@ def curve_of(row):
     return row['name'].rpartition('-')[0]       # the last part of a name is its epochs
 
 
+def unchanged(rows):
+    """Those at the base setting, with transposed copies or without."""
+    return [row for row in rows if not row.get('changed') or row['changed'].startswith('copies')]
+
+
 def fit(rows, bootstraps=0, seed=0):
-    """The law of `rows`, as a dict with `theta`, `rms` (of the residuals of log L) and `draws`.
+    """The law of the unchanged `rows`: `theta`, `rms` of the residuals of log L, `draws`, `runs`.
 
     The rows of a curve are resampled together. Raises ValueError where they are too few.
     """
-    rows = near_the_best(rows)
+    rows = near_the_best(unchanged(rows))
     curves = np.unique([curve_of(row) for row in rows], return_inverse=True)[1]
     if len(rows) < len(NAMES) + 5 or curves.max() < 5:
         raise ValueError(f'{len(rows)} runs on {curves.max() + 1} parts are too few for the law of '
@@ -116,3 +121,85 @@ def best_epochs(law, n, tokens, copies, most=200.0):
     losses = surface(law['theta'], n, tokens, copies, epochs)
     best = int(losses.argmin())
     return float(epochs[best]), float(losses[best])
+
+
+def is_table(rows):
+    """Whether the runs are of repeated data: all with the columns that `fit` needs."""
+    return all('unique_tokens' in row and 'train_tokens' in row for row in rows)
+
+
+def advice(law, rows, tunes):
+    """What the law says of so many tunes, with and without the transposed copies of `rows`.
+
+    A list of dicts: copies; n, the best of the sizes in the rows; epochs, loss, loss_ci and
+    epochs_ci (95%, from the draws); beyond: how many times more or fewer tunes than any run had.
+    """
+    n, tokens, copies, _, _ = columns(rows)
+    tunes_of_rows = np.array([float(row['unique_tunes']) for row in rows])
+    tokens_of_tunes = tunes * float(np.mean(tokens / tunes_of_rows))
+    beyond = max(1.0, tunes / tunes_of_rows.max(), tunes_of_rows.min() / tunes)
+    found = []
+    for c in np.unique(copies):
+        (loss, epochs), size = min((best_epochs(law, size, tokens_of_tunes, c)[::-1], size)
+                                   for size in np.unique(n))
+        drawn = np.array([best_epochs({'theta': theta}, size, tokens_of_tunes, c)
+                          for theta in law['draws']])
+        ends = np.quantile(drawn, [0.025, 0.975], axis=0)
+        found.append({'tunes': tunes, 'tokens': tokens_of_tunes, 'copies': int(c), 'n': size,
+                      'epochs': epochs, 'epochs_ci': ends[:, 0].tolist(), 'loss': loss,
+                      'loss_ci': ends[:, 1].tolist(), 'beyond': beyond})
+    return found
+
+
+def page(law, rows, tunes):
+    """Report of the law in Markdown, and its advice for each number of `tunes`."""
+    values = parameters(law['theta'])
+    drawn = [parameters(theta) for theta in law['draws']]
+    lines = ['# The law of repeated data', '',
+             f'{law["runs"]} of {len(unchanged(rows))} runs (those within {FAR - 1:.0%} of the best of '
+             f'their curve), rms residual {law["rms"]:.1%}; N and tokens in units of 100,000.', '',
+             "    L = E + A / N^alpha + B / D'^beta + C (epochs - 1)^delta N^gamma / U^eta",
+             "    D' = U (1 + R (1 - exp(-(epochs - 1) / R))),  U = tokens (1 + worth * copies)",
+             '',
+             '| | value | 95% |', '|---|---|---|']
+    for name in NAMES:
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
+        lines.append(f'| {name} | {values[name]:.3g} | {low:.3g} to {high:.3g} |')
+    lines += ['', '| tunes | tokens | transposed copies | N | best passes | loss, nats/note '
+              '| beyond the data |', '|' + '---|' * 7]
+    for one in (each for number in tunes for each in advice(law, rows, number)):
+        beyond = f'{one["beyond"]:.1f} times' if one['beyond'] > 1 else 'no'
+        lines.append(
+            f'| {one["tunes"]:,} | {one["tokens"]:,.0f} | {one["copies"]} | {one["n"]:,.0f} '
+            f'| {one["epochs"]:.1f} [{one["epochs_ci"][0]:.1f}, {one["epochs_ci"][1]:.1f}] '
+            f'| {one["loss"]:.2f} [{one["loss_ci"][0]:.2f}, {one["loss_ci"][1]:.2f}] | {beyond} |')
+    return '\n'.join(lines)
+
+
+def draw(law, rows):
+    """Picture: loss against passes, a curve for each part of the data, a panel for each N."""
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    rows = [row for row in rows if not row.get('changed') and not float(row['copies'])]
+    n, tokens, _, epochs, loss = columns(rows)
+    tunes = np.array([float(row['unique_tunes']) for row in rows])
+    sizes = np.unique(n)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(4.2 * len(sizes), 4), sharey=True,
+                                squeeze=False)
+    fine = np.geomspace(1, epochs.max(), 200)
+    for axis, size in zip(axes[0], sizes):
+        for k, part in enumerate(np.unique(tunes)):
+            own = (n == size) & (tunes == part)
+            axis.plot(epochs[own], loss[own], 'o', color=f'C{k}', label=f'{part:,.0f} tunes')
+            if own.any():
+                line = surface(law['theta'], size, tokens[own][0], 0, fine)
+                axis.plot(fine, line, color=f'C{k}')
+        axis.set(xscale='log', yscale='log', title=f'N = {size:,.0f}',
+                 xlabel='passes over the tunes', ylim=(loss.min() / 1.1, 2 * np.median(loss)))
+        axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
+        axis.minorticks_off()
+    axes[0][0].set_ylabel('validation loss, nats/note')
+    axes[0][0].legend(title='points: runs, lines: the law')
+    figure.tight_layout()
+    return figure

@@ -1,7 +1,13 @@
 """scaling/repeats.py: a law of repeated data that is known is found, and its optimum is where the loss is least."""
+import csv
+import os
+import sys
+
 import numpy as np
 import pytest
 
+import fit_scaling
+from conftest import ROOT
 from scaling import repeats
 
 TRUTH = {'E': 0.5, 'A': 0.3, 'alpha': 0.4, 'B': 2.0, 'beta': 0.3, 'R': 8.0, 'C': 0.05, 'delta': 1.2, 'gamma': 0.2, 'eta': 0.6,
@@ -65,3 +71,41 @@ def test_resampled_laws_scatter_about_the_truth():
     law = repeats.fit(made_rows(noise=0.01), bootstraps=8)
     passes = [repeats.best_epochs({'theta': theta}, 1e5, 1e5, 0)[0] for theta in law['draws']]
     assert 0 < np.std(np.log(passes)) < 0.3
+
+
+@pytest.fixture(scope='module')
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp('repeats') / 'repeats.csv'
+    rows = made_rows(noise=0.01)
+    with open(path, 'w', newline='') as f:
+        writer = csv.DictWriter(f, [*rows[0], 'unique_tunes', 'loss'])
+        writer.writeheader()
+        writer.writerows({**row, 'unique_tunes': round(row['unique_tokens'] / 100), 'loss': row['loss_per_note']} for row in rows)
+    return str(path)
+
+
+def test_fit_scaling_gives_size_and_passes_for_a_number_of_tunes(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fit_scaling, 'REPEATS_BOOTSTRAPS', 3)
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', '--tunes=500,40000', f'--out_dir={tmp_path}/out'])
+    fit_scaling.main()
+    said = capsys.readouterr().out
+    assert '| 500 | 50,000 | 5 |' in said and '| 40,000 | 4,000,000 | 0 |' in said and '10.0 times |' in said
+    assert sorted(os.listdir(tmp_path / 'out')) == ['repeats.md', 'repeats.png']
+
+
+@pytest.mark.parametrize('flags, named', [
+    (['--tunes=0'], 'tunes'), (['--predict=1e6'], 'predict'), (['--flops=1e15'], 'flops')])
+def test_what_a_table_of_repeated_data_cannot_answer_is_one_line(table, tmp_path, monkeypatch, flags, named, capsys):
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', *flags, f'--out_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit) as end:
+        fit_scaling.main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count('\n') == 1 and named in error
+
+
+def test_tunes_of_another_table_are_one_line(tmp_path, monkeypatch, capsys):
+    path = os.path.join(ROOT, 'results', 'original_study.csv')
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={path}', '--tunes=300', f'--out_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit):
+        fit_scaling.main()
+    assert 'unique_tokens' in capsys.readouterr().err
