@@ -176,7 +176,7 @@ def test_more_voices_than_the_notation_holds_are_one_line(capsys):
 def test_a_voice_without_notes_is_accompanied_and_a_tune_without_any_is_one_line(capsys):
     music = part(0, 1)[0]
     score = find_score(replace(music, notes=music.notes[music.notes[:, 3] == 0]), ['33'], Reader())
-    assert score.header.count('program=0') == 2 and all(bar.closed & 2 for bar in score.bars)
+    assert score.header.count('program=0') == 2 and all(bar.forbidden & 2 for bar in score.bars)
     with pytest.raises(SystemExit) as stop:
         find_score(replace(music, notes=music.notes[:0]), ['33'], Reader())
     assert stop.value.code == 2 and 'no notes' in capsys.readouterr().err
