@@ -164,15 +164,16 @@ def length_words(reader):
     cell, event = reader.cell, reader.event
     allowed = cell.lengths if event.pitch or event.in_chord else rest_lengths(reader)
     to_barline = 1 << cell.room
-    missing = missing_ties(reader)
-    if cell.required_ties is not None and not event.in_chord:
+    if cell.required_ties is not None:
+        missing = missing_ties(reader)
+        if event.in_chord:
+            # If the first member fills the bar, no later event can tie this pitch.
+            if event.chord and event.chord[0][0] == cell.room and event.pitch & missing:
+                allowed &= to_barline
         # What reaches the barline is the cell's last event, and one tie holds for all its pitches.
         # So it stops short if others must still be tied, or only some of its own.
-        if missing & ~event.pitch or event.pitch & cell.required_ties not in (0, event.pitch):
+        elif missing & ~event.pitch or event.pitch & cell.required_ties not in (0, event.pitch):
             allowed &= ~to_barline
-    elif (event.pitch & missing and event.in_chord
-          and event.chord and event.chord[0][0] == cell.room):
-        allowed &= to_barline       # the first member fills the bar: no later event can tie it
 
     # A member without a length lasts an eighth, or what a length after the bracket says, so it may
     # stand where no eighth may. There, those before it wait for the bracket, and so must this one.
