@@ -260,7 +260,7 @@ def test_what_a_busy_machine_lost_is_tried_again_by_the_next_run(corpus, prepare
 
 
 @pytest.mark.parametrize('library', shards.LIBRARIES)
-def test_another_version_of_a_library_converts_anew(corpus, prepared, monkeypatch, library):
+def test_another_version_of_a_library_converts_again(corpus, prepared, monkeypatch, library):
     folder = os.path.join(prepared[0], 'shards')
 
     def are_there():
