@@ -1,8 +1,10 @@
 """prepare.py: what is written is what was read, nothing leaks, nothing moves, and a killed run ends as an undisturbed one."""
 import collections
+import copy
 import hashlib
 import json
 import os
+import pathlib
 import random
 import re
 import shutil
@@ -28,7 +30,25 @@ from music import notation
 from music.midi import write_midi
 from music.transpose import transposed
 
-SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']     # a worker takes long to start
+SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']
+pool_run, converted = pool.run, {}
+
+
+def run_here(function, jobs, workers, time_limit_s):
+    """pool.run without workers, which take long to start; and what was converted before is not converted again."""
+    for name, data, form, *rest in jobs:
+        job, is_path = (name, data, form, *rest), isinstance(data, str)
+        key = name, form, is_path, pathlib.Path(data).read_bytes() if is_path else data
+        if key not in converted:
+            converted[key] = pool.outcome_of(function, job)
+        yield job, copy.deepcopy(converted[key])
+
+
+@pytest.fixture(scope='module', autouse=True)
+def without_workers():
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(pool, 'run', run_here)
+        yield
 
 
 def lay_out(folder, seeds, **planted):
@@ -184,7 +204,8 @@ def test_a_second_run_does_nothing_and_another_vocabulary_converts_nothing(corpu
     assert {name: os.stat(os.path.join(out, 'shards', name)).st_mtime_ns for name in shards} == shards
 
 
-def test_workers_and_shards_do_not_change_the_result(corpus, prepared, tmp_path):
+def test_workers_and_shards_do_not_change_the_result(corpus, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, 'run', pool_run)
     run(corpus, str(tmp_path), '--workers=2', '--shard_files=1000')
     mine, theirs = hashes(str(tmp_path)), hashes(prepared[0])
     assert {n for n in mine if mine[n] != theirs[n]} == {'meta.json'}              # which names the settings
