@@ -1,8 +1,11 @@
 """prepare.py: what is written is what was read, nothing leaks, nothing moves, and a killed run ends as an undisturbed one."""
 import collections
+import copy
+import functools
 import hashlib
 import json
 import os
+import pathlib
 import random
 import re
 import shutil
@@ -10,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections import Counter
 
@@ -24,18 +28,54 @@ import prepare
 from conftest import ROOT, need
 from corpus import dedupe, pool, shards, sources
 from corpus.convert import Form
+from corpus.summary import histogram
 from music import notation
 from music.midi import write_midi
 from music.transpose import transposed
+from plumbing.files import atomic_write
 
-SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']     # a worker takes long to start
+SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']
+pool_run, converted = pool.run, {}
+
+
+def run_here(function, jobs, workers, time_limit_s):
+    """pool.run without workers, which take long to start; and what was converted before is not converted again."""
+    for name, data, form, *rest in jobs:
+        job, is_path = (name, data, form, *rest), isinstance(data, str)
+        key = name, form, is_path, pathlib.Path(data).read_bytes() if is_path else data
+        if key not in converted:
+            converted[key] = pool.outcome_of(function, job)
+        yield job, copy.deepcopy(converted[key])
+
+
+def as_text(lengths, path):
+    """The numbers of the picture that prepare.py draws, which takes half a second."""
+    with atomic_write(path, 'w') as f:
+        f.write(repr({name: n.tolist() for name, n in lengths.items()}))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(pool, 'run', run_here)
+        m.setattr(prepare, 'histogram', as_text)
+        yield
+
+
+@functools.cache
+def midi_of(seed):
+    """Content of a MIDI file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, 'x.mid')
+        write_midi(tune(seed, voices=1 + seed % 3, notes=60), path)
+        return path.read_bytes()
 
 
 def lay_out(folder, seeds, **planted):
     """A MIDI file for each seed, and what else is given (name=Music)."""
     folder.mkdir(exist_ok=True)
     for seed in seeds:
-        write_midi(tune(seed, voices=1 + seed % 3, notes=60), folder / f'{seed:03}.mid')
+        (folder / f'{seed:03}.mid').write_bytes(midi_of(seed))
     for name, music in planted.items():
         write_midi(music, folder / f'{name}.mid')
     return str(folder)
@@ -160,7 +200,7 @@ def test_folder_and_archive_give_the_same_tokens(corpus, prepared, tmp_path):
         n: h for n, h in hashes(prepared[0]).items() if n.endswith(('.bin', '.abc', 'tokenizer.json'))}
 
 
-def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(corpus, prepared, tmp_path):
+def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(corpus, tmp_path, monkeypatch):
     out = str(tmp_path / 'out')
     command = [sys.executable, prepare.__file__, f'--source={corpus}', f'--out_dir={out}', *SMALL, '--workers=2']
     for pause in (0.8, 1.4, 2.0, 2.5):
@@ -169,7 +209,9 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(corpus, prepared,
         process.send_signal(signal.SIGKILL)
         process.wait()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert hashes(out) == hashes(prepared[0])
+    monkeypatch.setattr(prepare, 'histogram', histogram)
+    run(corpus, str(tmp_path / 'undisturbed'))
+    assert hashes(out) == hashes(str(tmp_path / 'undisturbed'))
 
 
 def test_a_second_run_does_nothing_and_another_vocabulary_converts_nothing(corpus, prepared, tmp_path, capsys):
@@ -184,7 +226,8 @@ def test_a_second_run_does_nothing_and_another_vocabulary_converts_nothing(corpu
     assert {name: os.stat(os.path.join(out, 'shards', name)).st_mtime_ns for name in shards} == shards
 
 
-def test_workers_and_shards_do_not_change_the_result(corpus, prepared, tmp_path):
+def test_workers_and_shards_do_not_change_the_result(corpus, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, 'run', pool_run)
     run(corpus, str(tmp_path), '--workers=2', '--shard_files=1000')
     mine, theirs = hashes(str(tmp_path)), hashes(prepared[0])
     assert {n for n in mine if mine[n] != theirs[n]} == {'meta.json'}              # which names the settings

@@ -1,9 +1,11 @@
 """train.py and what it is made of: exact epochs, ranks, evaluation, checkpoints, mistakes."""
+import importlib
 import json
 import math
+import multiprocessing
 import os
-import random
-import subprocess
+import pathlib
+import signal
 import sys
 import types
 
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import train
-from conftest import ROOT
 from lstm import LSTM, LSTMConfig
 from model import GPT, GPTConfig
 from training import machine
@@ -112,17 +116,36 @@ def test_a_last_window_that_is_not_whole_is_padded_with_minus_one():
 
 # ---- ranks
 
-def torchrun(data, out, options, *torchrun_options):
-    return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', *torchrun_options, os.path.join(ROOT, 'train.py'),
-                             f'--data_dir={data}', f'--out_dir={out}', *TINY, *options], stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+def torchrun(monkeypatch, data, out, *options):
+    """train.py in two ranks that torchrun's agent starts here. Returns what each wrote to stderr.
+
+    The ranks are forks of a server that has imported torch, once for all of them.
+    """
+    monkeypatch.setattr(sys, 'argv', ['train.py', f'--data_dir={data}', f'--out_dir={out}', *TINY, *options])
+    multiprocessing.set_forkserver_preload(['torch._dynamo', 'torch.distributed.run'])
+    config = LaunchConfig(1, 1, 2, DefaultLogsSpecs(f'{out}-logs', Std.ERR), rdzv_backend='c10d',
+                          rdzv_endpoint='localhost:0', max_restarts=0, start_method='forkserver')
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    try:
+        elastic_launch(config, train.main)()
+    except ChildFailedError as e:
+        assert {failure.exitcode for failure in e.failures.values()} <= {2, -signal.SIGTERM}, e
+        return False, stderr_of(f'{out}-logs')
+    finally:
+        for n, handler in handlers.items():
+            signal.signal(n, handler)
+    return True, stderr_of(f'{out}-logs')
+
+
+def stderr_of(folder):
+    return [path.read_text() for path in sorted(pathlib.Path(folder).rglob('stderr.log'))]
 
 
 def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
     options = (*MODERN, '--batch_size=8', '--micro_batch_size=2', '--max_tokens=2560', '--epochs=3', '--grad_clip=0.5')       # 20 steps
-    ranks = torchrun(data, tmp_path / 'two', options, '--nproc_per_node=2', f'--master_port={random.randrange(20000, 60000)}')
+    is_whole, words = torchrun(monkeypatch, data, tmp_path / 'two', *options)
+    assert is_whole and len(words) == 2, words
     one = run(monkeypatch, data, tmp_path / 'one', *options)
-    assert ranks.wait(timeout=300) == 0, ranks.stderr.read()
     two = load(tmp_path / 'two')
     assert len(one['history']) == len(two['history']) and one['step'] == 20
     for a, b in zip(one['history'], two['history']):
@@ -132,10 +155,10 @@ def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
     assert two['config']['train']['ranks'] == 2
 
 
-def test_a_mistake_is_said_by_one_of_the_ranks(tmp_path):
-    ranks = torchrun(tmp_path / 'nowhere', tmp_path, (), '--nproc_per_node=2', f'--master_port={random.randrange(20000, 60000)}')
-    words = ranks.communicate(timeout=300)[1]
-    assert ranks.returncode and words.count('error: no prepared data') == 1
+def test_a_mistake_is_said_by_one_of_the_ranks(monkeypatch, tmp_path):
+    is_whole, words = torchrun(monkeypatch, tmp_path / 'nowhere', tmp_path / 'out')
+    assert not is_whole and len(words) == 2
+    assert [text.count('error: no prepared data') for text in words] == [1, 0]
 
 
 # ---- evaluation, checkpoint, schedule, optimisers
@@ -324,12 +347,15 @@ def test_a_deterministic_run_tells_cublas_before_cuda_begins(monkeypatch):
     assert seen == [None, ':4096:8']
 
 
-def test_training_needs_no_resource_module(data, tmp_path):
-    """As on Windows, which has none."""
-    options = [f'--data_dir={data}', f'--out_dir={tmp_path}', *TINY]
-    code = f"import sys; sys.modules['resource'] = None; sys.argv[1:] = {options!r}; import train; train.main()"
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and 'memory n/a' in done.stdout, done.stderr
+def test_training_needs_no_resource_module(monkeypatch, data, tmp_path, capsys):
+    """As on Windows, which has none: train.py and all that it is made of, imported without it."""
+    monkeypatch.setitem(sys.modules, 'resource', None)
+    for name in list(sys.modules):
+        if name.split('.')[0] in ('train', 'training', 'plumbing', 'configurator', 'model', 'lstm'):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, 'argv', ['train.py', f'--data_dir={data}', f'--out_dir={tmp_path}', *TINY])
+    importlib.import_module('train').main()
+    assert 'memory n/a' in capsys.readouterr().out
     assert all(row['memory_gb'] is None for row in load(tmp_path)['history'] if 'loss' in row)
 
 

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
+from music import __main__ as program
+from music.midi import read_midi, write_midi
 from music.notation import (
     LENGTH,
     UNITS_OF,
@@ -232,20 +234,22 @@ def test_events_off_the_barlines_are_refused():
         encode(Music(np.array([[0, 500, 60, 0]], np.int32), [Voice()], tempos=[(0, 100), (50, 120)]))
 
 
-def test_the_codec_stands_alone_on_the_command_line(tmp_path):
-    from music.midi import read_midi, write_midi
-    run = lambda *args: subprocess.run([sys.executable, '-m', 'music', *map(str, args)], cwd=ROOT, capture_output=True, text=True)
+def test_the_codec_stands_alone_on_the_command_line(tmp_path, capsys):
     music = Music(np.array([[0, 12, 60, 0], [12, 36, 64, 0], [0, 96, 36, 1]], np.int32), [Voice(40), Voice(0, True)])
     write_midi(music, tmp_path / 'a.mid')
-    assert run(tmp_path / 'a.mid', tmp_path / 'a.abc').returncode == 0
-    assert run(tmp_path / 'a.abc', tmp_path / 'b.mid').returncode == 0
+    subprocess.run([sys.executable, '-m', 'music', tmp_path / 'a.mid', tmp_path / 'a.abc'], cwd=ROOT, check=True)
+    program.main([str(tmp_path / 'a.abc'), str(tmp_path / 'b.mid')])
     assert same(read_midi(str(tmp_path / 'a.mid'))[0], read_midi(str(tmp_path / 'b.mid'))[0])
     (tmp_path / 'bad.mid').write_bytes(b'no music')
+    capsys.readouterr()
     for option in ('-h', '--help'):
-        shown = run(option)
-        assert shown.returncode == 0 and 'python -m music in.mid out.abc' in shown.stdout and not shown.stderr
+        program.main([option])
+        shown = capsys.readouterr()
+        assert 'python -m music in.mid out.abc' in shown.out and not shown.err
     for args, message in (((), 'usage'), (('x.mid',), 'usage'), (('x.mid', 'y.mid'), 'x.mid'), (('x.mid', 'y.abc'), 'x.mid'),
                           ((tmp_path / 'bad.mid', tmp_path / 'y.abc'), 'no MIDI header')):
-        done = run(*args)
-        assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
+        with pytest.raises(SystemExit) as e:
+            program.main(list(map(str, args)))
+        error = capsys.readouterr().err
+        assert e.value.code == 2 and message in error and error.count('\n') == 1
     assert sorted(os.listdir(tmp_path)) == ['a.abc', 'a.mid', 'b.mid', 'bad.mid']
