@@ -157,7 +157,8 @@ def page(law, rows, tunes):
     drawn = [parameters(theta) for theta in law['draws']]
     lines = ['# The law of repeated data', '',
              f'{law["runs"]} of {len(unchanged(rows))} runs, those within {FAR - 1:.0%} of the '
-             f'best of their curve; rms residual {law["rms"]:.1%}. N and tokens are in units of 100,000.',
+             f'best of their curve; rms residual {law["rms"]:.1%}. N and tokens are in units of '
+             '100,000.',
              '',
              "    L = E + A / N^alpha + B / D'^beta + C (epochs - 1)^delta N^gamma / U^eta",
              "    D' = U (1 + R (1 - exp(-(epochs - 1) / R))),  U = tokens (1 + worth * copies)",
