@@ -5,6 +5,7 @@
     python fit_scaling.py --table=results/original_study.csv     # columns arch,n_total,tokens,loss
     python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # loss at 10M N, 50M tokens
     python fit_scaling.py --table=runs.csv --flops=1e17          # best size and tokens of a budget
+    python fit_scaling.py --table=results/repeats.csv --tunes=300    # few tunes, many passes
 
 A law describes runs that differ in size alone, or in size and tokens alone; the report names the
 runs that it leaves out, and why. L(N, D) is fitted where tokens vary, too. L(N) and GPT against
@@ -32,9 +33,12 @@ from scaling import (
     parts,
     plots,
     plots_nd,
+    repeats,
     report,
     runs,
 )
+
+REPEATS_BOOTSTRAPS = 100        # each is a fit of half a second
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Settings:
     out_dir: str = 'out/scaling'        # of scaling.json, report.md and the pictures
     predict: list[float] | None = None  # N or N,D: print the loss that the law predicts
     flops: float | None = None          # print the best size and tokens for this training compute
+    tunes: list[int] | None = None      # of a table of repeated data: best size and passes
     bootstraps: int = 1000              # resamples for L(N, D), more where intervals need them
     seed: int = 0                       # of the resampling
 
@@ -250,6 +255,8 @@ def check(s):
     if s.predict is not None:
         if len(s.predict) not in (1, 2) or not all(0 < v < math.inf for v in s.predict):
             fail('predict is written N or N,D: parameters and tokens, both positive')
+    if s.tunes is not None and not all(0 < number < 10 ** 9 for number in s.tunes):
+        fail('tunes is a number of tunes or a list of them, each above 0')
     if s.flops is not None and not 0 < s.flops < math.inf:
         fail('flops is the training compute, one positive number')
 
@@ -264,6 +271,11 @@ def main():
         (rows, curves, cautions), foretold = runs.read_checkpoints(s.paths), []
     if not rows:
         fail('no run with a validation loss: ' + ' '.join(cautions))
+    if repeats.is_table(rows):
+        return repeated_data(s, rows)
+    if s.tunes:
+        fail(f"'tunes' needs a table of runs on repeated data, such as results/repeats.csv; "
+             f'{s.table or "these runs"} have no column unique_tokens')
 
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     result['foretold'] = runs.with_seen(foretold, result['runs'])
@@ -287,6 +299,26 @@ def main():
         pictures['training_curves.png'] = plots.draw_training_curves(curves)
     if collapsed:
         pictures['collapse.png'] = plots_nd.draw_collapse(collapsed)
+    write(s, texts, pictures)
+    print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')
+    print(f'written: {s.out_dir}/{{{", ".join([*texts, *pictures])}}}')
+
+
+def repeated_data(s, rows):
+    """The law of runs that see few tunes many times: a page and a picture."""
+    for name in ('predict', 'flops'):
+        if getattr(s, name) is not None:
+            fail(f'{name!r} is not for a table of repeated data; --tunes=300 is')
+    try:
+        law = repeats.fit(rows, min(s.bootstraps, REPEATS_BOOTSTRAPS), s.seed)
+    except ValueError as e:
+        fail(f'{s.table}: {e}')
+    text = repeats.page(law, rows, s.tunes or (50, 300, 3000, 30_000))
+    write(s, {'repeats.md': text + '\n'}, {'repeats.png': repeats.draw(law, rows)})
+    print(text, f'written: {s.out_dir}/{{repeats.md, repeats.png}}', sep='\n\n')
+
+
+def write(s, texts, pictures):
     try:
         os.makedirs(s.out_dir, exist_ok=True)
         for name, content in (texts | pictures).items():
@@ -298,8 +330,6 @@ def main():
     except OSError as e:
         fail(f'cannot write to {s.out_dir}: {e.strerror}')
     plots.plt.close('all')
-    print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')
-    print(f'written: {s.out_dir}/{{{", ".join([*texts, *pictures])}}}')
 
 
 if __name__ == '__main__':

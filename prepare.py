@@ -30,7 +30,7 @@ import numpy as np
 import bpe
 from configurator import configure, fail
 from corpus import shards, sources
-from corpus.convert import Form
+from corpus.convert import SCORES, Form
 from corpus.selection import FEWEST_TUNES, keys_of, select, sides_of
 from corpus.summary import histogram, table
 from music.transpose import transposed
@@ -46,7 +46,7 @@ class Settings:
     out_dir: str | None = None          # None: data/NAME-OF-SOURCE
     overwrite: bool = False             # also if out_dir was made from another source
 
-    # What models are to read. None: on for bundled, else off.
+    # What models are to read. None: on where most files are scores or ABC, off for MIDI.
     like: str | None = None             # a checkpoint or data folder: with its notation, tokenizer
     converter: str = 'builtin'          # or midi2abc (Debian: abcmidi), as in the original study
     beats: bool | None = None           # a space before what starts on a beat
@@ -100,7 +100,6 @@ def check(s):
     if s.like is not None:
         adopt(s)
     is_bundled = s.source == ['bundled']
-    is_marked = is_bundled and s.converter == 'builtin'
     if is_bundled and s.vocab_size is None and s.like is None:
         s.vocab_size = 1000
     if is_bundled and s.val_fraction is None:
@@ -108,14 +107,7 @@ def check(s):
     if is_bundled and s.test_fraction is None:
         s.test_fraction = 0.05
     if is_bundled and s.transpose is None:
-        s.transpose = 3 if is_marked else 0
-    if s.beats is None:
-        s.beats = is_marked
-    if s.repeats is None:
-        s.repeats = is_marked
-    if s.phrases is None:
-        s.phrases = is_marked
-
+        s.transpose = 3 if s.converter == 'builtin' else 0
     if s.vocab_size is not None and not 1 < s.vocab_size <= 65535:
         fail(f'vocab_size: {s.vocab_size} must be in 2..65,535, so that an id fits 16 bits')
     if s.val_fraction is not None and not 0 <= s.val_fraction < 1:
@@ -170,6 +162,22 @@ def adopt(s):
         setattr(s, name, value)
 
 
+def suit_marks(s):
+    """Choose the marks that are not given: on for music that was written down as bars and beats.
+
+    The first files of each source tell. A MIDI file's bars are often not those of its music.
+    """
+    marks = 'beats', 'repeats', 'phrases'
+    if None not in [getattr(s, mark) for mark in marks]:
+        return
+    files = [item.name for source in s.source for item in islice(sources.items(source), 200)]
+    written = [name for name in files if name.lower().endswith(('.abc', *SCORES))]
+    is_marked = s.converter == 'builtin' and 2 * len(written) > len(files)
+    for mark in marks:
+        if getattr(s, mark) is None:
+            setattr(s, mark, is_marked)
+
+
 def suit(s, n_tunes):
     """Choose the sides' shares of `n_tunes` different tunes, where they are not given.
 
@@ -198,9 +206,10 @@ def suit_train(s, n_tunes, n_notes):
         s.vocab_size = 1000 if is_small else 5000
     if s.transpose is None:
         s.transpose = 5 if is_small and s.converter == 'builtin' else 0
+    marks = [mark for mark in ('beats', 'repeats', 'phrases') if getattr(s, mark)]
     print(f'{n_tunes:,} tunes to train on, {n_notes:,} notes: vocabulary {s.vocab_size:,}, '
-          f'{s.transpose} transposed copies of each; val {s.val_fraction:g} and test '
-          f'{s.test_fraction:g} of all tunes')
+          f'{s.transpose} transposed copies of each; marks: {", ".join(marks) or "none"}; '
+          f'val {s.val_fraction:g} and test {s.test_fraction:g} of all tunes')
     return is_default
 
 
@@ -348,6 +357,7 @@ def settings_of(s):
 def prepare(s):
     claim(s)
     folder = os.path.join(s.out_dir, 'shards')
+    suit_marks(s)
     form = Form(s.converter, s.beats, s.repeats, s.phrases)
     paths, not_read = shards.convert_all(s.source, folder, form, s.shard_files, s.workers,
                                          s.time_limit_s)

@@ -87,6 +87,7 @@ class Settings:
     # budget
     max_tokens: int = 100_000_000       # training tokens, at most `epochs` passes over the data
     epochs: int = 1                     # passes allowed
+    minutes: float | None = None        # config/gpt.py without n_embd: choose for so much time
     batch_size: int = 64                # windows of block_size tokens a step, over all ranks
     micro_batch_size: int | None = None     # a forward pass; None: at most 16 (CPU), 128 (GPU)
     # optimiser: AdamW

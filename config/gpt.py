@@ -1,13 +1,21 @@
 """A family of GPTs with one dial: python train.py config/gpt.py --n_embd=256
 
 The GPTs of the study, and what to begin with on your own data. Heads and learning rate follow from
-the width, a multiple of 32, and from n_layer.
+the width, a multiple of 32, and from n_layer. Without --n_embd the width, the number of passes over
+the data and the dropout are those that suit the data and the time: --minutes=30.
 """
 from configurator import fail
 
 arch = 'gpt'
 n_layer = 2
-n_embd = 160
+n_embd = None                   # the dial
+minutes = 10                    # of training, where n_embd is not given
+_chosen = {}
+if n_embd is None:
+    from experiments.choice import choose
+    _folder = out_dir or 'out/gpt'
+    _chosen = choose(data_dir, minutes, device, _folder if resume else None)
+    n_embd = _chosen['n_embd']
 n_head = n_embd / 32            # heads of 32 channels
 if n_head % 1 or n_head < 1:
     fail(f"'n_embd' must be a multiple of 32, the channels of a head, not {n_embd}")
@@ -16,8 +24,12 @@ key_offset = True
 qk_norm = True
 conv_taps = 4
 
-batch_size = 8                  # 2,048 tokens a step
-max_tokens = 10_000_000
+batch_size = _chosen.get('batch_size', 8)       # 8: 2,048 tokens per step
+max_tokens = _chosen.get('max_tokens', 10_000_000)
+epochs = _chosen.get('epochs', 1)
+dropout = _chosen.get('dropout', 0.0)
+eval_interval = _chosen.get('eval_interval')
+patience = _chosen.get('patience')
 beta2 = 0.99
 
 # The learning rate as measured for two layers (results/learning_rates.csv): 0.0051 (N / 1M)^-0.125,
@@ -36,8 +48,9 @@ if n_layer == 2:
 # rate for all weights, each at the best one tried: 1.594 against 1.700 nats/note at width 96, 1.536
 # against 1.624 at width 160 (results/learning_rates.csv). These best ones are twice the rule's,
 # which is for longer runs: at 1.1M tokens it gives 1.640 and 1.562.
-embedding_lr = 0.1
-head_lr = 0.05
+embedding_lr = 0.1 if batch_size >= 8 else 0.05
+head_lr = embedding_lr / 2
 
-# Part of the run's name: out/gpt-256, out/gpt-6x288.
-_size = n_embd if n_layer == 2 else f'{n_layer}x{n_embd}'
+# Part of the run's name: out/gpt-256, out/gpt-6x288; out/gpt where the width was chosen.
+if not _chosen:
+    _size = n_embd if n_layer == 2 else f'{n_layer}x{n_embd}'

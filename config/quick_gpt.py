@@ -15,7 +15,7 @@ key_offset = True
 qk_norm = True
 conv_taps = 4
 
-batch_size = 8                  # 2,048 tokens a step
+batch_size = 8                  # 2,048 tokens per step
 max_tokens = 1_100_000          # half of the bundled corpus, once
 beta2 = 0.99
 

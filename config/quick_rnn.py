@@ -6,7 +6,7 @@ arch = 'lstm'
 n_layer = 1
 hidden_size = 144
 
-batch_size = 8                  # 2,048 tokens a step
+batch_size = 8                  # 2,048 tokens per step
 max_tokens = 1_100_000          # half of the bundled corpus, once
 beta2 = 0.99
 

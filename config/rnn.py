@@ -6,7 +6,7 @@ arch = 'lstm'
 n_layer = 1
 hidden_size = 256
 
-batch_size = 8                  # 2,048 tokens a step
+batch_size = 8                  # 2,048 tokens per step
 max_tokens = 10_000_000
 beta2 = 0.99
 

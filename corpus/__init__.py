@@ -1,3 +1,3 @@
-"""From files to clean text: sources, conversion, exact and near-duplicates, what is kept. Behind
+"""From files to clean text: sources, conversion, exact and near-duplicates, what is kept. Used by
 prepare.py.
 """

@@ -87,7 +87,7 @@ def outcome_of(function, job):
 def run(function, jobs, workers, time_limit_s):
     """Yield (job, function(job) or Lost) for each of `jobs`. `function` must be importable by name.
 
-    A job that is lost by chance is tried once more, with three times the time.
+    A job that is lost by chance is tried again, with three times the time.
     """
     jobs = iter(jobs)
     idle, busy = [], []

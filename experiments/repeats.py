@@ -32,8 +32,9 @@ OPTIONS = [f'--batch_size={BATCH}', '--schedule=wsd', f'--cooldown_fraction={COO
 TUNES = {'quick': {50: 64, 200: 64, 800: 64, 3200: 16}, 'study': {100: 16, 400: 16}}
 SIZES = {'quick': ('gpt_2', 'gpt_1', 'gpt_4'), 'study': ('gpt_2',)}     # the first: the base
 # One thing changed at a time, of the base size and of at most so many tunes.
-CHANGES = {'copies5': [], 'dropout0.1': ['--dropout=0.1'], 'dropout0.2': ['--dropout=0.2'],
-           'decay1': ['--weight_decay=1'], 'one_rate': ['--embedding_lr=None', '--head_lr=None']}
+CHANGES = {'copies5': [], 'one_rate': ['--embedding_lr=None', '--head_lr=None'],
+           'dropout0.1': ['--dropout=0.1'], 'dropout0.2': ['--dropout=0.2'],
+           'decay1': ['--weight_decay=1']}
 CHANGED_TUNES = 800
 
 
@@ -43,22 +44,26 @@ def jobs(s, sized_options):
     `sized_options(size)`: options of train.py for a size. Of each part one run goes through all
     epochs at a constant learning rate; the shorter ones decay off snapshots of it.
     """
-    for size in SIZES[s.family]:
-        for tunes, epochs in TUNES[s.family].items():
-            yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
+    base, *others = SIZES[s.family]
+    for tunes, epochs in TUNES[s.family].items():
+        yield job(s, f'{base}-{tunes}', sized_options(base), tunes, epochs)
     if s.family == 'quick':
-        size = SIZES['quick'][0]
         for change, options in CHANGES.items():
             for tunes, epochs in TUNES['quick'].items():
                 if tunes <= CHANGED_TUNES:
                     copies = int(change.removeprefix('copies')) if 'copies' in change else 0
-                    yield job(s, f'{size}-{tunes}-{change}', [*sized_options(size), *options],
-                              tunes, epochs, copies)
+                    most = epochs // 4 if copies else epochs        # a pass is (1 + copies) as long
+                    yield job(s, f'{base}-{tunes}-{change}', [*sized_options(base), *options],
+                              tunes, most, copies, change)
+    for size in others:
+        for tunes, epochs in TUNES[s.family].items():
+            yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
 
 
-def job(s, name, options, tunes, most_epochs, copies=0):
+def job(s, name, options, tunes, most_epochs, copies=0, change=None):
     """[(name, data folder, options, about)] of the runs on a part, the longest first."""
     folder, about = part_of(s.data_dir, tunes, copies)
+    about['changed'] = change
     steps_per_epoch = (about['train_tokens'] - 1) // BLOCK // BATCH
     ends = [n for n in EPOCHS if n <= most_epochs and n * steps_per_epoch >= FEWEST_STEPS]
     begins = {}                             # where the decay of each begins, in tokens

@@ -23,7 +23,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def sized(config, size):
     """Options of train.py for a size of a family: [config, '--n_embd=96'], or --hidden_size."""
-    dial = 'hidden_size' if configure(Training, [config]).arch == 'lstm' else 'n_embd'
+    arch = configure(Training, [config, f'--n_embd={size}']).arch
+    dial = 'hidden_size' if arch == 'lstm' else 'n_embd'
     return [config, f'--{dial}={size}']
 
 

@@ -28,8 +28,8 @@ def split_tunes(text):
 
 
 def without_number(text):
-    """[lines] of the tunes of a text without X:. A tune begins with a field of the header, where the
-    former one has ended with an empty line. What is between them is words."""
+    """[lines] of the tunes of a text without X:. A tune begins with a field of the header, where
+    the former one has ended with an empty line. What is between them is words."""
     tunes, has_key, has_ended = [], False, True
     for line in map(str.strip, text.split('\n')):
         if has_ended and re.match('[A-Z]:|%%', line):

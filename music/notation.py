@@ -145,7 +145,7 @@ def encode(music, beats=False, repeats=False, phrases=False):
     starts = bar_starts(music)
     fields = fields_of(music.meters, music.tempos, music.keys)
 
-    # The header: meter, tempo and key at time 0, and the voices.
+    # The header: the meter, tempo and key of onset 0, which leave the dict, and the voices.
     lines = ['L:1/8', *fields.pop(0)]
     for i, voice in enumerate(music.voices, 1):
         program = f'={voice.program}' if voice.program or not voice.is_drum else ''
@@ -159,19 +159,23 @@ def encode(music, beats=False, repeats=False, phrases=False):
             raise ValueError(f'an event at {onset} is not on a barline')
         bars[bar_at[onset]] = ''.join(f'[{field}]' for field in changed)
 
-    # ... and then come the cells. Without `beats` the beat is longer than any bar: no space is set.
+    # ... and then come the cells. Without `beats` a beat lasts MAX_BAR: only position 0 is on one,
+    # where `cells` strips the space.
     if len(music.notes):
         starts = np.array(starts)
         segments = cut_at_barlines(music, starts)
         meter_times = [onset for onset, *_ in music.meters]
         meter_of_bar = np.searchsorted(meter_times, starts[:-1], 'right') - 1
         beat_of_meter = [beat_of(*meter) if beats else MAX_BAR for _, *meter in music.meters]
+
+        # Each voice has a cell in each bar, as long as the bar (the empty ones are not written).
         cell_lengths = np.repeat(np.diff(starts), len(music.voices))
         cell_beats = np.repeat(np.array(beat_of_meter)[meter_of_bar], len(music.voices))
         order, events = chords(segments, cell_lengths, cell_beats)
         for bar, cell in cells(segments[:, order], events, music, starts):
             bars[bar] += cell
 
+    # A bar that ends with `|` has cells; one with changes only, or nothing, is silent.
     bars = [bar if bar[-1:] == '|' else bar + 'Z|' for bar in bars]
     if repeats:
         bars = folded(bars)

@@ -61,12 +61,12 @@ def find_score(music, programs, reader):
     header = '\n'.join(lines[:n_header]) + '\n'
     bars = [parse(line) for line in lines[n_header:]]
     given = {int(number) for number in new_number[:n_given]}
-    bars = [bar._replace(closed=sum(1 << i for i in given - set(bar.cells))) for bar in bars]
+    bars = [bar._replace(forbidden=sum(1 << i for i in given - set(bar.cells))) for bar in bars]
     if music.pickup:                            # a silent bar would be a full one
-        bars[0] = bars[0]._replace(closed=bars[0].closed | SILENCE)
+        bars[0] = bars[0]._replace(forbidden=bars[0].forbidden | SILENCE)
     return Score(header, bars, music.pickup or reader.feed(header).header.full)
 
 
 def accompaniment(tokenizer, seed, reader, score):
     """The Tune to `generate`, which ends with the bars of the score."""
-    return Around(tokenizer, seed, reader, score.header, score.bars, score.length, owed={})
+    return Around(tokenizer, seed, reader, score.header, score.bars, score.length, required_ties={})

@@ -1,9 +1,5 @@
 """The constraint inside cells: notes, chords, rests, lengths and ties of a voice in a bar
-(constrain.py).
-
-Each slot has two functions of a Reader. X_words gives (table, mask of the words that may stand
-there). end_X does what the word says, and goes on to the next slot.
-"""
+(constrain.py). X_words and end_X are the two functions of a words.Slot."""
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -20,6 +16,8 @@ from sampling.words import (
     REST,
     TIED,
     UNTIED,
+    Slot,
+    bits,
     grid_lengths,
     table,
 )
@@ -39,8 +37,8 @@ class Cell(Part):
     """The cell that is being read, up to its next event. Times are units from the start of the
     bar."""
     signature: int = 0              # sharps in which it is spelled; drums are in C
-    owes: int | None = None         # mask of the pitches that it must tie over; None: any
-    must: int = 0                   # mask of the pitches that the next event has to take up
+    required_ties: int | None = None    # mask of the pitches that it must tie out; None: any
+    required_pitches: int = 0       # mask of the pitches that the next event must hold
     position: int = 0               # of the next event
     reached: int = 0                # the latest end of a note
     sounding: tuple = ()            # (end, mask of pitches) of notes that last beyond `position`
@@ -57,7 +55,7 @@ class Event(Part):
     chord: tuple = ()               # (units, mask of pitches) of its members; one if it is no chord
     pitch: int = 0                  # mask of the note or member just read; 0 for a rest
     units: int = 0                  # its length
-    tied: int = 0                   # mask of the pitches tied in this event
+    ties_out: int = 0               # mask of the pitches tied in this event
 
 
 def pitches_of(notes):
@@ -68,10 +66,11 @@ def pitches_of(notes):
 def open_cell(reader):
     bar, cell = reader.bar, reader.cell
     cell.signature = 0 if reader.header.drums[bar.voice] else reader.header.sharps
-    cell.must = bar.due.get(bar.voice, 0)
-    cell.owes = None if bar.owed is None else bar.owed.get(bar.voice, 0)
-    reader.event.tied = 0
-    bar.due = {voice: mask for voice, mask in bar.due.items() if voice != bar.voice}
+    cell.required_pitches = bar.ties_in.get(bar.voice, 0)
+    required = bar.required_ties
+    cell.required_ties = None if required is None else required.get(bar.voice, 0)
+    reader.event.ties_out = 0
+    bar.ties_in = {voice: mask for voice, mask in bar.ties_in.items() if voice != bar.voice}
     look_ahead(reader)
 
 
@@ -82,31 +81,30 @@ def look_ahead(reader):
     cell.room = (reader.bar.length or reader.header.full) - cell.position
     ends = grid_lengths(cell.position % UNITS) | 1 << cell.room if reader.grid else ANY
     writable = table(reader.options.alphabet, 'length')['']
-    cell.lengths = ends & (2 << cell.room) - 2 & writable
+    cell.lengths = ends & bits(1, cell.room + 1) & writable
     cell.free = PITCHES & ~pitches_of(cell.sounding)
     if is_last(cell):
-        cell.must |= lacking(reader)
+        cell.required_pitches |= missing_ties(reader)
 
 
 # ---- The slot of an event, at its first character
 
 def event_words(reader):
-    """The cell's end, a chord, a rest, a note. Several pitches tied into the bar are taken up by a
-    chord only."""
+    """The cell's end, a chord, a rest, a note. Several required pitches need a chord."""
     bar, cell, event = reader.bar, reader.cell, reader.event
     allowed = 0
     is_full = cell.room == 0 if bar.length else cell.position >= cell.reached
-    if cell.reached and is_full and not lacking(reader):
+    if cell.reached and is_full and not missing_ties(reader):
         allowed = CELL_END
     if cell.room > 0:
         allowed |= CHORD
-        is_one_pitch = cell.must & cell.must - 1 == 0
-        if is_one_pitch:
-            allowed |= cell.must or cell.free
-        if allowed & cell.must and is_last(cell):
-            allowed &= ~CHORD
+        required = cell.required_pitches
+        if required & (required - 1) == 0:      # at most one: without the lowest bit none is left
+            allowed |= required or cell.free
+            if required and is_last(cell):      # a chord would need a second one
+                allowed &= ~CHORD
         after_rest = event.chord and not event.chord[-1][1]
-        if not after_rest and not cell.must and rest_lengths(reader):
+        if not after_rest and not required and rest_lengths(reader):
             allowed |= REST
     beat = reader.header.beat
     on_beat = beat and cell.position and cell.position % beat == 0
@@ -121,28 +119,27 @@ def end_event(reader, word, bit):
         return reader.go('bar')
     event.in_chord = bit == CHORD
     event.pitch = bit if bit < REST else 0
-    event.chord, event.tied = (), 0
+    event.chord, event.ties_out = (), 0
     reader.go('member' if event.in_chord else 'length')
 
 
 # ---- The slot of a chord's member
 
 def member_words(reader):
-    """Members of a chord go upwards after the first one, and none that is due is passed over."""
+    """Members of a chord go upwards after the first one, past none that is required."""
     bar, cell, chord = reader.bar, reader.cell, reader.event.chord
     taken = pitches_of(chord)
-    missing = cell.must & ~taken
-    if chord and cell.position + chord[0][0] == bar.length:
-        missing |= lacking(reader) & ~taken
-    above = -1 << pitches_of(chord[1:]).bit_length()
+    missing = cell.required_pitches & ~taken
+    if chord and cell.position + chord[0][0] == bar.length:     # the first member fills the bar
+        missing |= missing_ties(reader) & ~taken
+    above = ANY << pitches_of(chord[1:]).bit_length()       # the members after the first one
     allowed = cell.free & ~taken & above
-    if is_last(cell) and lacking(reader):
+    if is_last(cell) and missing_ties(reader):
         allowed &= missing
     elif not chord:
         allowed |= REST
     if chord and missing:
-        lowest_missing = missing & -missing
-        allowed &= (lowest_missing << 1) - 1
+        allowed &= bits(0, (missing & -missing).bit_length())   # up to the lowest missing one
     elif len(chord) > 1:
         allowed |= CHORD_END
     return table(reader.options.alphabet, 'cell', cell.signature, ''), allowed
@@ -163,17 +160,23 @@ def end_member(reader, word, bit):
 # ---- The slot of a length
 
 def length_words(reader):
-    """In a chord, a member has none if one may follow the bracket. If none follows, all members
-    last an eighth."""
+    """Lengths of a note, a rest, a member, or of a whole chord, after its bracket."""
     cell, event = reader.cell, reader.event
     allowed = cell.lengths if event.pitch or event.in_chord else rest_lengths(reader)
     to_barline = 1 << cell.room
-    if cell.owes is not None and not event.in_chord and (
-            lacking(reader) & ~event.pitch or event.pitch & cell.owes not in (0, event.pitch)):
-        allowed &= ~to_barline                  # the cell goes on
-    elif (event.chord and event.in_chord and event.chord[0][0] == cell.room
-          and event.pitch & lacking(reader)):
-        allowed &= to_barline
+    if cell.required_ties is not None:
+        missing = missing_ties(reader)
+        if event.in_chord:
+            # If the first member fills the bar, no later event can tie this pitch.
+            if event.chord and event.chord[0][0] == cell.room and event.pitch & missing:
+                allowed &= to_barline
+        # What reaches the barline is the cell's last event, and one tie holds for all its pitches.
+        # So it stops short if others must still be tied, or only some of its own.
+        elif missing & ~event.pitch or event.pitch & cell.required_ties not in (0, event.pitch):
+            allowed &= ~to_barline
+
+    # A member without a length lasts an eighth, or what a length after the bracket says, so it may
+    # stand where no eighth may. There, those before it wait for the bracket, and so must this one.
     if event.in_chord and event.pitch and may_share_length(event):
         if event.chord and not allowed & EIGHTH_NOTE:
             allowed = EIGHTH_NOTE
@@ -193,8 +196,8 @@ def end_length(reader, word, bit):
 # ---- The slot of a tie
 
 def may_tie(reader):
-    """What reaches the barline may be tied. In a first bar whose length is open, a tie settles it,
-    and in a chord it settles that no length follows the bracket."""
+    """What reaches the barline may be tied. In a first bar that may become a pickup, a tie puts the
+    barline there, so nothing may last longer."""
     bar, cell, event = reader.bar, reader.cell, reader.event
     end = cell.position + event.units
     reaches = end == bar.length if bar.length else end >= cell.reached
@@ -202,17 +205,20 @@ def may_tie(reader):
         return False
     if not event.in_chord:
         return True
+    # With a tie of its own, a member without a length lasts an eighth, never what a length after
+    # the bracket says. So where no eighth may stand, its tie too comes after the bracket.
     if event.units == EIGHTH and may_share_length(event) and not cell.lengths & EIGHTH_NOTE:
         return False
     return bool(bar.length) or event.units >= max((units for units, _ in event.chord), default=0)
 
 
 def tie_words(reader):
-    """Where a length may follow a chord, so may a tie."""
+    """All that is required, and nothing else, is tied. A member without a length may wait for the
+    tie after the bracket."""
     cell, event = reader.cell, reader.event
-    if cell.owes is None:
+    if cell.required_ties is None:
         allowed = ANY
-    elif event.pitch & cell.owes != event.pitch:
+    elif event.pitch & cell.required_ties != event.pitch:
         allowed = UNTIED
     elif event.in_chord and event.units == EIGHTH and may_share_length(event):
         allowed = TIED | UNTIED
@@ -224,7 +230,7 @@ def tie_words(reader):
 def end_tie(reader, word, bit):
     bar, event = reader.bar, reader.event
     if bit == TIED:
-        event.tied |= event.pitch
+        event.ties_out |= event.pitch
         bar.length = bar.length or reader.cell.position + event.units
         look_ahead(reader)
     event.chord += ((event.units, event.pitch),)
@@ -242,9 +248,9 @@ def end_of_event(reader, advance):
     cell.sounding = tuple(note for note in (*cell.sounding, *notes) if note[0] > cell.position)
     if notes:
         cell.reached = max(cell.reached, max(notes)[0])
-    if event.tied:
-        bar.ties = {**bar.ties, bar.voice: bar.ties.get(bar.voice, 0) | event.tied}
-    cell.must = 0
+    if event.ties_out:
+        bar.ties_out = {**bar.ties_out, bar.voice: bar.ties_out.get(bar.voice, 0) | event.ties_out}
+    cell.required_pitches = 0
     look_ahead(reader)
     reader.go('event')
 
@@ -253,13 +259,13 @@ def end_of_event(reader, advance):
 
 def may_share_length(event):
     """May one length follow the chord? As long as its members are notes without length and tie."""
-    return not event.tied and all(units == EIGHTH and pitch for units, pitch in event.chord)
+    return not event.ties_out and all(units == EIGHTH and pitch for units, pitch in event.chord)
 
 
 def rest_lengths(reader):
     """Mask of the lengths that a rest may have: no cell has rests only."""
     cell = reader.cell
-    if cell.reached and not lacking(reader):
+    if cell.reached and not missing_ties(reader):
         return cell.lengths
     return cell.lengths & ~(1 << cell.room)
 
@@ -269,11 +275,12 @@ def is_last(cell):
     return cell.lengths == 1 << cell.room
 
 
-def lacking(reader):
-    """Mask of the pitches that this cell still has to tie over."""
+def missing_ties(reader):
+    """Mask of the pitches that this cell still has to tie out."""
     bar = reader.bar
-    return (reader.cell.owes or 0) & ~(reader.event.tied | bar.ties.get(bar.voice, 0))
+    tied = reader.event.ties_out | bar.ties_out.get(bar.voice, 0)
+    return (reader.cell.required_ties or 0) & ~tied
 
 
-SLOTS = {'event': (event_words, end_event), 'member': (member_words, end_member),
-         'length': (length_words, end_length), 'tie': (tie_words, end_tie)}
+SLOTS = {'event': Slot(event_words, end_event), 'member': Slot(member_words, end_member),
+         'length': Slot(length_words, end_length), 'tie': Slot(tie_words, end_tie)}

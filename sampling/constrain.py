@@ -38,10 +38,12 @@ from sampling.words import (
     REPEAT_SIGN,
     SILENCE,
     TEMPO,
+    Slot,
+    bits,
     table,
 )
 
-# Where a line stands in a repeat.
+# Position of a line in a repeat.
 OUTSIDE, REPEAT_EMPTY, IN_REPEAT, ENDING_EMPTY, IN_ENDING = range(5)
 
 
@@ -77,14 +79,15 @@ class Form(cells.Part):
 @dataclass
 class Bar(cells.Part):
     """The bar that is being read. Times are units of 1/24 quarter from its start."""
-    length: int = 0                     # 0 while the first bar's first cell may become a pickup
+    length: int | None = None           # None while the first cell of a tune may become a pickup
     voice: int = -1                     # of the present cell, or of the last one
-    # voice -> mask of pitches that are tied into the bar (voices still to come), and into the next
-    due: dict = field(default_factory=dict)
-    ties: dict = field(default_factory=dict)
+    # Voices that must still have a cell -> mask of the pitches that are tied into it, perhaps none.
+    ties_in: dict = field(default_factory=dict)
+    # Voice -> mask of the pitches that are tied into the next bar: so far, and all; None: any.
+    ties_out: dict = field(default_factory=dict)
+    required_ties: dict | None = None
     fields: int = 0                     # mask of the fields that may still stand in it
-    closed: int = 0                     # mask of the cells (and Z|) that may not stand in it
-    owed: dict | None = None            # voice -> mask of pitches that it must tie over; None: any
+    forbidden: int = 0                  # mask of the cells (and Z|) that may not stand in it
 
 
 @dataclass
@@ -144,7 +147,7 @@ class Reader:
         """Is the text so far a whole tune?"""
         if self.word.partial or self.bar.fields != ALL_FIELDS:
             return False
-        return not (self.form.silent or self.bar.due)
+        return not (self.form.silent or self.bar.ties_in)
 
     @property
     def line_end(self):
@@ -177,16 +180,16 @@ class Reader:
         new.look_up()
         return new.feed(text).on_grid()
 
-    def open_bar(self, length, sounding, closed, owed):
+    def open_bar(self, length, voices, forbidden, required_ties):
         """The Reader in a bar in which no field, mark or end of the tune may stand. `length` holds
-        if it is the first one. Each voice of `sounding` has a cell in it, none of the mask `closed`
-        has one. What `owed` asks for, and no more, is tied over its end (where that is a chord, a
-        bar may have to be begun again)."""
+        if it is the first one. Each of `voices` has a cell in it, none of the mask `forbidden` has
+        one. What `required_ties` asks for, and no more, is tied over its end (where that is a
+        chord, a bar may have to be begun again)."""
         new = self.copy()
         bar = new.bar
         bar.length = bar.length or length
-        bar.due = dict.fromkeys(sounding, 0) | bar.due
-        bar.fields, bar.closed, bar.owed = 0, closed, owed
+        bar.ties_in = dict.fromkeys(voices, 0) | bar.ties_in
+        bar.fields, bar.forbidden, bar.required_ties = 0, forbidden, required_ties
         new.word.slot = 'bar'
         new.look_up()
         return new
@@ -202,7 +205,7 @@ class Reader:
         """Look up what may stand in the slot that comes next."""
         word = self.word
         word.slot = slot
-        word.table, allowed = SLOTS[slot][0](self)
+        word.table, allowed = SLOTS[slot].words(self)
         word.allowed = allowed & word.table['']
 
     def end_word(self, word):
@@ -210,7 +213,7 @@ class Reader:
         bit = self.word.table.get(word + END, 0) & self.word.allowed
         if not bit:
             return False
-        SLOTS[self.word.slot][1](self, word, bit)
+        SLOTS[self.word.slot].end(self, word, bit)
         return True
 
 
@@ -227,7 +230,7 @@ def header_words(reader):
 
 def end_header(reader, word, bit):
     header = reader.header
-    if word[0] in '[Z|':
+    if word[0] in '[Z|':                        # [V:1], Z| or |: is a word of the first bar
         return end_bar(reader, word, bit)
     if word[0] == 'M':
         set_meter(reader, word[2:-1])
@@ -249,19 +252,19 @@ def set_meter(reader, meter):
 def bar_words(reader):
     """A voice into which a tie leads is not passed over."""
     options, bar, form = reader.options, reader.bar, reader.form
-    last = min(bar.due) + 1 if bar.due else len(reader.header.drums)
-    allowed = bar.fields | (1 << last) - (1 << bar.voice + 1)
+    last = min(bar.ties_in) + 1 if bar.ties_in else len(reader.header.drums)
+    allowed = bar.fields | bits(bar.voice + 1, last)
     begins = bar.voice < 0
-    if not bar.due:
+    if not bar.ties_in:
         allowed |= SILENCE if begins else NEWLINE
-    if not bar.due and begins and options.repeats:
+    if not bar.ties_in and begins and options.repeats:
         if form.repeat == OUTSIDE and bar.fields == ALL_FIELDS:
             allowed |= REPEAT_SIGN
         elif form.repeat == IN_REPEAT:
             allowed |= ENDING_SIGN | AGAIN_SIGN
         elif form.repeat == IN_ENDING:
             allowed |= AGAIN_SIGN
-    return table(options.alphabet, 'bar', reader.line_end), allowed & ~bar.closed
+    return table(options.alphabet, 'bar', reader.line_end), allowed & ~bar.forbidden
 
 
 def end_bar(reader, word, bit):
@@ -272,10 +275,10 @@ def end_bar(reader, word, bit):
     if bit in (REPEAT_SIGN, ENDING_SIGN, AGAIN_SIGN):
         end_repeat_sign(reader, bit)
     elif bit == NEWLINE:
-        is_pickup = bar.length not in (0, header.full)
+        is_pickup = bar.length not in (None, header.full)
         form.n_bars += 0 if is_pickup else 1
-        bar.due, bar.ties, bar.voice, bar.length = bar.ties, {}, -1, header.full
-        bar.closed, bar.owed = 0, None
+        bar.ties_in, bar.ties_out, bar.voice, bar.length = bar.ties_out, {}, -1, header.full
+        bar.forbidden, bar.required_ties = 0, None
         if form.repeat != OUTSIDE:              # in which nothing changes
             bar.fields = 0
         if form.repeat == REPEAT_EMPTY:
@@ -307,5 +310,5 @@ def end_repeat_sign(reader, bit):
     bar.fields = ALL_FIELDS if form.repeat == OUTSIDE else 0
 
 
-SLOTS = dict.fromkeys('LMQKV', (header_words, end_header))
-SLOTS |= {'bar': (bar_words, end_bar), **cells.SLOTS}
+SLOTS = dict.fromkeys('LMQKV', Slot(header_words, end_header))
+SLOTS |= {'bar': Slot(bar_words, end_bar), **cells.SLOTS}

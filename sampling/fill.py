@@ -34,7 +34,7 @@ class Gap(NamedTuple):
     bars: list              # given.Bar of each bar in the gap
     after: str              # text from there on; '' where the tune ends with the gap
     length: int             # units in the first bar of the tune
-    owed: dict              # voice -> mask of the pitches that are tied into the bar after it
+    required_ties: dict     # voice -> mask of the pitches that are tied into the bar after it
 
 
 def find_gap(text, span, reader):
@@ -60,20 +60,21 @@ def find_gap(text, span, reader):
 
     bars = [parse(line[:-1])._replace(cells={}) for line in lines[first:last + 1]]
     if first == n_header and music.pickup:          # a silent bar would be a full one
-        bars[0] = bars[0]._replace(closed=SILENCE)
+        bars[0] = bars[0]._replace(forbidden=SILENCE)
     if last == len(lines) - 1:                      # a tune ends with its last note
-        bars[-1] = bars[-1]._replace(closed=SILENCE)
+        bars[-1] = bars[-1]._replace(forbidden=SILENCE)
     full = reader.feed(''.join(lines[:n_header])).header.full
-    owed = reader.feed(''.join(lines[:last + 1])).bar.due
+    required_ties = reader.feed(''.join(lines[:last + 1])).bar.ties_in
     before, after = ''.join(lines[:first]), ''.join(lines[last + 1:])
-    return Gap(before, bars, after, music.pickup or full, owed)
+    return Gap(before, bars, after, music.pickup or full, required_ties)
 
 
 def fill(model, tokenizer, gap, reader, seeds, candidates=CANDIDATES, weighted_bars=WEIGHTED_BARS,
          **settings):
     """(a Tune for each seed, its text whole; counts of `generate`; effective sample sizes).
     settings: of `generate`."""
-    pools = [[Around(tokenizer, (*seed, k), reader, gap.before, gap.bars, gap.length, gap.owed)
+    pools = [[Around(tokenizer, (*seed, k), reader, gap.before, gap.bars, gap.length,
+                     gap.required_ties)
               for k in range(candidates)] for seed in seeds]
     all_tunes = [tune for pool in pools for tune in pool]
     counts = generate(model, tokenizer, all_tunes, max_tokens=np.inf, max_bars=np.inf, **settings)

@@ -5,8 +5,8 @@
     tunes[0].text
 
 Each row of the cache holds one tune. One forward pass fills it with all that the tune has so far
-(prefill); then it grows by a token a step with all the others (decode). A tune that ends leaves its
-row to the next one. When a context is full, its row is filled again with the tune's header and
+(prefill); then it grows by one token per step with all the others (decode). A tune that ends leaves
+its row to the next one. When a context is full, its row is filled again with the tune's header and
 latest whole bars. What a row holds depends on no other.
 
 The constraint rejects tokens one by one. To take whatever it lets through would bend the model's
@@ -141,7 +141,7 @@ def generate(model, tokenizer, tunes, batch_size=32, max_tokens=2000, max_bars=6
                 rows.save(r)
 
         # A token for each tune, but for those whose next one is given. Where nothing likely is
-        # allowed, the tune goes back to its mark and draws there once more.
+        # allowed, the tune goes back to its mark and draws there again.
         drawing = [r for r, tune in enumerate(rows.tunes) if not tune.given]
         drawn = draw_rows(rows, drawing, options, counts)
         restarting = [r for r in drawing if drawn[r][0] is None

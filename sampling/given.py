@@ -2,7 +2,7 @@
 and cells of voices.
 
     bars = [Bar('', {0: '[V:1]G2A2B2c2|'}), Bar('[K:D]', {})]
-    tune = Around(tokenizer, seed, reader, header, bars, length=96, owed={})
+    tune = Around(tokenizer, seed, reader, header, bars, length=96, required_ties={})
     generate(model, tokenizer, [tune])                   # writes the other voices of two bars
 
 What is given is appended token by token, all else is drawn under the constraint, cell by cell. The
@@ -24,7 +24,7 @@ cell_pattern = re.compile(r'\[V:(\d+)\][^|]*\|')
 class Bar(NamedTuple):
     fields: str                 # changes at its start, such as '[M:3/4][K:G]'
     cells: dict                 # voice, from 0 -> text of its given cell
-    closed: int = 0             # mask of the voices that rest, and of SILENCE if it must sound
+    forbidden: int = 0          # mask of the voices that rest, and of SILENCE if it must sound
 
 
 def parse(line):
@@ -35,14 +35,14 @@ def parse(line):
 
 class Around(Tune):
     """`prompt`: header and whole bars; `bars`: the Bars that follow, the first one `length` units
-    long if it opens the tune; `owed`: what the last one ties over, as Reader.open_bar says. The
-    tune has `ended` with the last bar."""
+    long if it opens the tune; `required_ties`: what the last one ties over, as Reader.open_bar
+    says. The tune has `ended` with the last bar."""
     can_drop_bars = False       # what is given has to follow
 
-    def __init__(self, tokenizer, seed, reader, prompt, bars, length, owed):
+    def __init__(self, tokenizer, seed, reader, prompt, bars, length, required_ties):
         self.bars = None                                        # while the prompt is read
         super().__init__(tokenizer, seed, reader, prompt)
-        self.bars, self.length, self.owed = bars, length, owed
+        self.bars, self.length, self.required_ties = bars, length, required_ties
         self.give_next()
 
     def step(self, i):
@@ -81,20 +81,20 @@ class Around(Tune):
             self.ended = True
             return False
         bar = self.bars[n]
-        self.cells, self.closed = bar.cells, bar.closed
+        self.cells, self.forbidden = bar.cells, bar.forbidden
         if bar.fields:
             reader = self.reader.feed_given(bar.fields)
             self.give(Step(self.tokenizer.encode(bar.fields), reader))
-        owed = self.owed if n == len(self.bars) - 1 else None
-        sounding = [*bar.cells, *(owed or {})]
-        self.reader = self.reader.open_bar(self.length, sounding, bar.closed, owed)
+        required_ties = self.required_ties if n == len(self.bars) - 1 else None
+        voices = [*bar.cells, *(required_ties or {})]
+        self.reader = self.reader.open_bar(self.length, voices, bar.forbidden, required_ties)
         return not bar.fields
 
     def may_open(self, first, stop):
         """May a voice from `first` to below `stop` have a cell that is not given?"""
         for voice in range(first, stop):
-            is_closed = self.closed >> voice & 1
-            if not is_closed and voice not in self.cells:
+            is_forbidden = self.forbidden >> voice & 1
+            if not is_forbidden and voice not in self.cells:
                 return True
         return False
 
@@ -103,7 +103,7 @@ class Around(Tune):
         cell = self.cells[voice][len(begun):]
         after = self.reader.feed_given(cell)
         encode = self.tokenizer.encode
-        if after.bar.due:                               # another voice has to follow
+        if after.bar.ties_in:                           # another voice has to follow
             return Step(encode(cell), after)
         if not self.may_open(voice + 1, len(after.header.drums)):
             return Step(encode(cell + after.line_end), after.feed(after.line_end))

@@ -9,7 +9,9 @@ so. Each word has a bit of a mask, but words that are always let through togethe
     words['3'], words['3/']             # masks of the lengths that begin so: 3, 3/2, ..., 30, ...
     words['3/2' + END]                  # the bit of this length: 1 << 18, for it has 18 units
 """
+from collections.abc import Callable
 from functools import cache, partial
+from typing import NamedTuple
 
 from music.notation import EIGHTH, LENGTH, MAX_VOICES, spelling
 from music.notes import KEYS, MAX_BAR, UNITS, bar_length
@@ -39,6 +41,16 @@ REST, CHORD, CHORD_END, CELL_END = (1 << 128 + i for i in range(4))
 # Bits of the slots 'length' and 'tie': a length has that of its units.
 EIGHTH_NOTE = 1 << EIGHTH
 UNTIED, TIED = 1, 2
+
+
+class Slot(NamedTuple):
+    words: Callable     # reader -> (table, mask of the words that may stand there)
+    end: Callable       # (reader, word, bit): do what the word says, go on to the next slot
+
+
+def bits(first, stop):
+    """Mask of the bits from `first` to below `stop`: bits(1, 4) is 0b1110."""
+    return (1 << stop) - (1 << first)
 
 
 @cache

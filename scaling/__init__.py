@@ -1,1 +1,1 @@
-"""Runs, laws, pictures, report. Behind fit_scaling.py."""
+"""Runs, laws, pictures, report. Used by fit_scaling.py."""

@@ -1,8 +1,8 @@
 """The best size for a budget of compute without any law: isoFLOP curves (Hoffmann et al. 2022,
 approach 2).
 
-    for curve in isoflops(group):           # group: runs of one architecture, alike in all but size
-    and tokens
+    # group: runs of one architecture that differ only in size and tokens
+    for curve in isoflops(group):
         curve['flops'], curve['n_best'], curve['n_best_ci'], curve['d_per_n']
 
 Each size's loss is interpolated between its runs, in log loss against log tokens, never beyond

@@ -51,7 +51,7 @@ def test_command_line_beats_config_beats_default_in_any_order(tmp_path):
         assert (s.n_head, s.n_embd, s.learning_rate) == (2, 64, 3e-4)
 
 
-def test_what_stands_behind_a_bare_flag_counts_too():
+def test_what_stands_after_a_bare_flag_counts_too():
     s = configure(Settings, ['--out_midi', '--n_head=2', '--seed', '7', '--compile', '--prompt=x'])
     assert (s.out_midi, s.n_head, s.seed, s.compile, s.prompt) == (True, 2, 7, True, 'x')
 

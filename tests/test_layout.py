@@ -74,7 +74,7 @@ def test_files_are_short_enough_to_read():
         with open(path, encoding='utf-8') as f:
             lines = f.read().splitlines()
         assert len(lines) <= 480, f'{name}: {len(lines)} lines'     # of at most 100 columns; model.py is the longest
-        assert max(map(len, lines), default=0) <= 120, f'{name} has a line over 120 characters'
+        assert max(map(len, lines), default=0) <= 100, f'{name} has a line over 100 characters'
 
 
 @pytest.mark.parametrize('script', sorted(STAGES))

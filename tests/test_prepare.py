@@ -303,7 +303,7 @@ def test_what_a_busy_machine_lost_is_tried_again_by_the_next_run(corpus, prepare
 
 
 @pytest.mark.parametrize('library', shards.LIBRARIES)
-def test_another_version_of_a_library_converts_anew(corpus, prepared, monkeypatch, library):
+def test_another_version_of_a_library_converts_again(corpus, prepared, monkeypatch, library):
     folder = os.path.join(prepared[0], 'shards')
 
     def are_there():
@@ -547,7 +547,7 @@ def test_defaults_prepare_a_small_corpus_with_every_side(tmp_path, count, capsys
     assert all(meta['splits'][side]['tunes'] >= 1 for side in ('val', 'test'))
     assert meta['splits']['train']['tunes'] > 4 * count     # with transposed copies
     assert meta['vocab_size'] <= 1000
-    assert '5 transposed copies' in capsys.readouterr().out
+    assert '5 transposed copies of each; marks: beats, repeats, phrases' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('count', [1, 9])
@@ -574,7 +574,7 @@ def test_shares_follow_the_size_of_the_corpus():
 def simple(tmp_path_factory):
     folder = tmp_path_factory.mktemp('simple')
     out = str(folder / 'data')
-    prepare.main([f'--source={simple_tunes(folder / "mine", 40)}', f'--out_dir={out}', '--workers=1', '--beats',
+    prepare.main([f'--source={simple_tunes(folder / "mine", 40)}', f'--out_dir={out}', '--workers=1', '--phrases=False',
                   '--vocab_size=100', '--transpose=0'])
     return out
 

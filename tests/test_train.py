@@ -279,7 +279,7 @@ def test_every_parameter_is_in_one_group():
         assert sum(p.numel() for p in held) == sum(p.numel() for p in model.parameters())
 
 
-def test_embeddings_and_head_have_rates_of_their_own_and_all_matrices_decay_alike():
+def test_embeddings_and_head_have_rates_of_their_own_and_all_matrices_share_one_decay():
     for model in (GPT(GPTConfig(16, 8, 2, 2, 24)), LSTM(LSTMConfig(16, 8, 2, 24))):
         s = types.SimpleNamespace(weight_decay=0.1, learning_rate=1e-2, embedding_lr=0.3, head_lr=0.05,
                                   beta1=0.9, beta2=0.95)

@@ -1,1 +1,1 @@
-"""Behind train.py: data, batches, optimiser, evaluation, checkpoints, the machine, the log."""
+"""Used by train.py: data, batches, optimiser, evaluation, checkpoints, the machine, the log."""

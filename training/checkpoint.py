@@ -17,7 +17,8 @@ from training.plan import phase_start
 
 # What a resumed run may change: the first do not touch its weights, the second only their last bits
 UNRELATED = {'resume', 'eval_only', 'dry_run', 'split', 'out_dir', 'data_dir', 'init_from',
-             'snapshots', 'trunk', 'log_interval', 'eval_interval', 'patience', 'save_minutes'}
+             'snapshots', 'trunk', 'log_interval', 'eval_interval', 'patience', 'save_minutes',
+             'minutes'}
 # The length of a run is compared by itself, see same_so_far
 LENGTH = {'max_tokens', 'epochs'}
 MACHINE = {'device', 'dtype', 'compile', 'micro_batch_size', 'deterministic', 'ranks'}

@@ -41,6 +41,9 @@ def check_settings(s, archs):
             fail("'snapshots' must each be at least a step, "
                  f'{s.batch_size * s.block_size:,} tokens, not {tokens:,}')
 
+    if s.minutes is not None and s.minutes <= 0:
+        fail(f"'minutes' must be above 0, not {s.minutes!r}")
+
     # Two starting points
     if s.init_from and s.trunk:
         fail("'init_from' and 'trunk' are two starting points: give one")

@@ -11,7 +11,7 @@ def print_dry_run(s, meta, run, model, plan, one_step, val_ids, done, n_evaluati
     """Run a few steps and a part of an evaluation; print FLOPs, memory and time of the whole run.
 
     `one_step(step)` trains on one step and returns its loss first; `done`: steps that a resumed run
-    has behind it; `n_evaluations`: those it has before it.
+    has completed; `n_evaluations`: those that are still to come.
     """
     times_s = []
     for step in range(done, plan.n_steps):

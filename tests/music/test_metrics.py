@@ -157,7 +157,7 @@ def test_limits_nothing_one_note_drums_alone():
     assert drums['notes_per_quarter'] == 0.5 and drums['ioi_entropy'] == 0
 
 
-def test_overlap_of_alike_and_of_strangers():
+def test_overlap_of_matched_and_of_unrelated_values():
     rng = np.random.default_rng(0)
     assert overlap([3, 3, 3], [3, 3]) == 1
     assert overlap([0] * 3, [1] * 3) < 0.01

@@ -125,7 +125,7 @@ def test_what_cannot_be_read_has_a_named_reason(body, reason):
     assert [r for _, _, r in read_abc(f'X:1\nM:4/4\nL:1/8\nK:C\n{body}\n')] == [reason]
 
 
-def test_a_book_goes_on_behind_a_tune_that_is_rejected():
+def test_a_book_goes_on_after_a_tune_that_is_rejected():
     book = 'X:1\nT:one\nK:C\nC ?\n\nX:2\nT:two\nK:C\nC D\n'
     assert [(title, music is None) for title, music, _ in read_abc(book)] == [('one', True), ('two', False)]
 

@@ -128,8 +128,9 @@ def test_notes_off_the_grid_stay_and_beats_and_phrases_are_marked():
         assert lines_of(decode(new), [0]) == lines_of(music, [0]) and Reader(**marks).feed(new).can_end
 
 
-def test_a_model_chooses_whether_a_voice_behind_the_given_one_sounds(world):
-    """Of the bars with a given cell some have more behind it and some have not, also where one token is a whole cell."""
+def test_a_model_chooses_whether_a_voice_after_the_given_one_sounds(world):
+    """Of the bars with a given cell some have more after it and some have not, also where one
+    token is a whole cell."""
     music, programs = part(0)
     lines = [line for text in written(world, music, programs, n=4) for line in text.splitlines() if line.startswith('[V:1]')]
     assert {line.count('[V:') == 1 for line in lines} == {False, True}
@@ -176,7 +177,7 @@ def test_more_voices_than_the_notation_holds_are_one_line(capsys):
 def test_a_voice_without_notes_is_accompanied_and_a_tune_without_any_is_one_line(capsys):
     music = part(0, 1)[0]
     score = find_score(replace(music, notes=music.notes[music.notes[:, 3] == 0]), ['33'], Reader())
-    assert score.header.count('program=0') == 2 and all(bar.closed & 2 for bar in score.bars)
+    assert score.header.count('program=0') == 2 and all(bar.forbidden & 2 for bar in score.bars)
     with pytest.raises(SystemExit) as stop:
         find_score(replace(music, notes=music.notes[:0]), ['33'], Reader())
     assert stop.value.code == 2 and 'no notes' in capsys.readouterr().err

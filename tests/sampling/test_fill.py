@@ -107,13 +107,14 @@ def test_an_untrained_model_gives_a_tied_chord_too(world):
     model = GPT(GPTConfig(120, 160, 1, 2, 16))
     reader = reader_of(tokenizer)
     gap = find_gap(TUNE, '6', reader)
-    assert gap.owed == {0: 1 << 72, 1: 1 << 48 | 1 << 52}
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(20)]
+    assert gap.required_ties == {0: 1 << 72, 1: 1 << 48 | 1 << 52}
+    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
+             for k in range(20)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     whole = [tune.text for tune in tunes if tune.ended]
     assert len(whole) > 17                                  # else held notes leave no room
     for text in whole:
-        assert reader.feed(text).bar.due == gap.owed and exact_bars(text)[0] == 7
+        assert reader.feed(text).bar.ties_in == gap.required_ties and exact_bars(text)[0] == 7
 
 
 def test_the_seed_decides_and_neither_the_batch_nor_the_tunes_beside(world):
@@ -129,7 +130,8 @@ def test_weights_are_the_likelihood_of_what_follows_token_by_token(world, arch, 
     tokenizer, models = world
     model, reader = models[arch], reader_of(tokenizer)
     gap = find_gap(TUNE, span, reader)
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.owed) for k in range(4)]
+    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
+             for k in range(4)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     lines = gap.after.splitlines(True)
     ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS])) + [tokenizer.tune] * (len(lines) <= WEIGHTED_BARS)

@@ -30,7 +30,7 @@ def test_l_nd_with_outliers_holds_the_truth_and_no_plain_start_beats_it():
     assert all(law['ci'][key][0] < value < law['ci'][key][1] for key, value in TRUTH.items())
     assert set(range(5)) <= set(law['outliers']) and len(law['outliers']) < 10 and law['identified']
 
-    def objective(theta):           # written anew, uncentred, without derivatives
+    def objective(theta):           # written independently, uncentred, without derivatives
         e, a, b, alpha, beta = theta
         residual = np.abs(np.log(loss) - np.log(np.exp(e) + np.exp(a - alpha * np.log(n)) + np.exp(b - beta * np.log(d))))
         return np.where(residual < 1e-3, residual ** 2 / 2, 1e-3 * (residual - 5e-4)).sum()

@@ -21,7 +21,7 @@ def hoffmann(n, d):
 @pytest.mark.parametrize('form,truth', [
     ('hoffmann', TRUTH | {'beta': 0.2}), ('gadre', TRUTH | {'beta': 0.35}), ('coupled', TRUTH | {'gamma': 0.1}),
     ('kaplan', TRUTH | {'kappa': 0.5})])
-def test_the_true_form_over_the_true_count_foretells_what_is_left_out(form, truth):
+def test_the_true_form_over_the_true_count_predicts_what_is_left_out(form, truth):
     rows = heldout.compare(group(lambda n, d: frontier.predict(truth, n - 5e4, d)))
     own = heldout.choose(rows)
     assert (own['size'], own['form'], own['sizes']) == ('compute', form, 'all')
@@ -37,7 +37,7 @@ def test_what_is_left_out_is_not_seen():
     assert np.allclose(before, after, rtol=1e-4) and np.allclose(before, loss, rtol=5e-3)
 
 
-def test_a_cell_is_foretold_as_by_a_fit_without_it():
+def test_a_cell_is_predicted_as_by_a_fit_without_it():
     rng = np.random.default_rng(3)
     runs = group(lambda n, d: hoffmann(n, d) * np.exp(0.004 * rng.normal()))
     n, d, loss = (np.array([run[key] for run in runs]) for key in ('n_total', 'tokens', 'loss'))

@@ -1,4 +1,5 @@
-"""train.py with transposed copies in the data: the last steps see the tunes as they stand, and nothing else changes."""
+"""train.py with transposed copies in the data: the last steps see the untransposed
+tunes, and nothing else changes."""
 import json
 import os
 from itertools import chain
@@ -35,7 +36,7 @@ def test_the_last_steps_see_each_window_without_copies_once_an_epoch(monkeypatch
     capsys.readouterr()
     steps, _ = seen(monkeypatch, data, tmp_path / 'annealed', '--anneal_fraction=0.8')
     assert len(steps) == 10 and steps[:2] == plain[:2] and steps[2:] != plain[2:]
-    own = set(range(-(-(TOKENS - 404) // 16), 68))                  # windows wholly behind the copies
+    own = set(range(-(-(TOKENS - 404) // 16), 68))                  # windows wholly after the copies
     first, second = list(chain(*steps[2:8])), list(chain(*steps[8:]))
     assert len(own) == 24 and set(first) == own and len(first) == 24 and set(second) < own and len(set(second)) == 8
     assert 'after step 2 only the 24 windows' in capsys.readouterr().out

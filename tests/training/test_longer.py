@@ -26,7 +26,7 @@ def test_a_finished_run_made_longer_is_the_longer_run(extra, monkeypatch, data, 
     assert_same_run(load(tmp_path / 'run' / 'former-1'), short)             # nothing is lost
     assert load(tmp_path / 'run', 'decay_start.pt')['step'] == 2 * first['step']
 
-    # And once more
+    # And again
     third = run(monkeypatch, data, tmp_path / 'run', *WSD, *extra, '--max_tokens=1600', '--resume')
     assert_same_run(run(monkeypatch, data, tmp_path / 'whole2', *WSD, *extra, '--max_tokens=1600'), third)
 

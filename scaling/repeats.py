@@ -1,0 +1,207 @@
+"""The law of repeated data: the loss of N parameters after `epochs` passes over few tunes.
+
+    law = fit(rows)                             # of results/repeats.csv
+    predict(law, n=1e5, tokens=94_000, copies=5, epochs=4)
+    best_epochs(law, n=1e5, tokens=94_000, copies=5)
+
+    L = E + A / N^alpha + B / D'^beta + C (epochs - 1)^delta N^gamma / U^eta
+
+    D' = U (1 + R (1 - exp(-(epochs - 1) / R)))         what the passes together are worth
+    U = tokens * (1 + worth * copies)                   unique data, transposed copies included
+
+The first three terms are those of Muennighoff et al. 2023 (arXiv 2305.16264): a pass over data
+seen before is worth less than new data, and after some R passes nothing. Their form cannot turn up
+again; the last term, over-fitting, can. Losses far above the best of their curve are left out:
+nobody stops there, and the form is not for them.
+"""
+import numpy as np
+from scipy import optimize
+
+FAR = 1.25                      # times the best loss of a curve: a run beyond is left out
+NAMES = ('E', 'A', 'alpha', 'B', 'beta', 'R', 'C', 'delta', 'gamma', 'eta', 'worth')
+# Of log E, log A, alpha, log B, beta, log R, log C, delta, gamma, eta, worth, with N and tokens in
+# units of 100,000.
+LOW = np.array([-5, -8, 0.02, -4, 0.05, -1, -12, 0.3, -1, -0.5, 0])
+HIGH = np.array([0.7, 2, 1.5, 3, 1.5, 5, 2, 3, 2, 3, 1])
+UNIT = 1e5
+LOGS = [0, 1, 3, 5, 6]          # of the parameters that are positive
+STARTS = 10
+DELTA = 0.02                    # of the loss: beyond 2% a residual counts linearly
+
+
+def columns(rows):
+    """(n, tokens, copies, epochs, loss) of rows of the table, arrays."""
+    n, tokens, copies, train, seen, loss = (
+        np.array([float(row[key]) for row in rows])
+        for key in ('n_non_embedding', 'unique_tokens', 'copies', 'train_tokens', 'tokens',
+                    'loss_per_note'))
+    return n, tokens, copies, np.maximum(1, seen / train), loss
+
+
+def surface(theta, n, tokens, copies, epochs):
+    """The loss of each run."""
+    values = np.array(theta, float)
+    values[LOGS] = np.exp(values[LOGS])
+    E, A, alpha, B, beta, R, C, delta, gamma, eta, worth = values
+    n, unique = n / UNIT, tokens * (1 + worth * copies) / UNIT
+    again = np.maximum(epochs - 1, 0)
+    effective = unique * (1 + R * (1 - np.exp(-again / R)))
+    over_fitting = C * again ** delta * n ** gamma / unique ** eta
+    return E + A / n ** alpha + B / effective ** beta + over_fitting
+
+
+def near_the_best(rows):
+    """Those whose loss is at most FAR times the best of their curve: one size on one part."""
+    best = {}
+    for row in rows:
+        loss = float(row['loss_per_note'])
+        best[curve_of(row)] = min(loss, best.get(curve_of(row), loss))
+    return [row for row in rows if float(row['loss_per_note']) <= FAR * best[curve_of(row)]]
+
+
+def curve_of(row):
+    return row['name'].rpartition('-')[0]       # the last part of a name is its epochs
+
+
+def unchanged(rows):
+    """Those at the base setting, with transposed copies or without."""
+    return [row for row in rows if not row.get('changed') or row['changed'].startswith('copies')]
+
+
+def fit(rows, bootstraps=0, seed=0):
+    """The law of the unchanged `rows`: `theta`, `rms` of the residuals of log L, `draws`, `runs`.
+
+    The rows of a curve are resampled together. Raises ValueError where they are too few.
+    """
+    rows = near_the_best(unchanged(rows))
+    curves = np.unique([curve_of(row) for row in rows], return_inverse=True)[1]
+    if len(rows) < len(NAMES) + 5 or curves.max() < 5:
+        raise ValueError(f'{len(rows)} runs on {curves.max() + 1} parts are too few for the law of '
+                         'repeated data')
+    data = columns(rows)
+    rng = np.random.default_rng(seed)
+    starts = [rng.uniform(LOW, HIGH) for _ in range(STARTS)]
+    found = [least(start, data, np.ones(len(rows))) for start in starts]
+    best = min(found, key=lambda one: one.cost)
+    residual = np.log(surface(best.x, *data[:4]) / data[4])
+
+    draws = []
+    for _ in range(bootstraps):
+        k = curves.max() + 1
+        weight = rng.multinomial(k, np.full(k, 1 / k))[curves]
+        draws.append(least(best.x, data, weight).x)
+    return {'theta': best.x, 'rms': float(np.sqrt(np.mean(residual ** 2))), 'runs': len(rows),
+            'draws': np.array(draws)}
+
+
+def least(start, data, weight):
+    *given, loss = data
+
+    def residuals(theta):
+        return np.sqrt(weight) * np.log(surface(theta, *given) / loss)
+    return optimize.least_squares(residuals, start, bounds=(LOW, HIGH), loss='huber', f_scale=DELTA,
+                                  x_scale='jac')
+
+
+def parameters(theta):
+    """{name: value}, R in passes, E in nats/note."""
+    values = np.array(theta, float)
+    values[LOGS] = np.exp(values[LOGS])
+    return dict(zip(NAMES, values.tolist()))
+
+
+def predict(law, n, tokens, copies, epochs):
+    """Loss in nats/note."""
+    return float(surface(law['theta'], np.asarray(n, float), tokens, copies, epochs))
+
+
+def best_epochs(law, n, tokens, copies, most=200.0):
+    """(epochs, loss) where the loss is least, of at most `most` passes."""
+    epochs = np.geomspace(1, max(1.0, most), 400)
+    losses = surface(law['theta'], n, tokens, copies, epochs)
+    best = int(losses.argmin())
+    return float(epochs[best]), float(losses[best])
+
+
+def is_table(rows):
+    """Whether the runs are of repeated data: all with the columns that `fit` needs."""
+    return all('unique_tokens' in row and 'train_tokens' in row for row in rows)
+
+
+def advice(law, rows, tunes):
+    """What the law says of so many tunes, with and without the transposed copies of `rows`.
+
+    A list of dicts: copies; n, the best of the sizes in the rows; epochs, loss, loss_ci and
+    epochs_ci (95%, from the draws); beyond: how many times more or fewer tunes than any run had.
+    """
+    n, tokens, copies, _, _ = columns(rows)
+    tunes_of_rows = np.array([float(row['unique_tunes']) for row in rows])
+    tokens_of_tunes = tunes * float(np.mean(tokens / tunes_of_rows))
+    beyond = max(1.0, tunes / tunes_of_rows.max(), tunes_of_rows.min() / tunes)
+    found = []
+    for c in np.unique(copies):
+        (loss, epochs), size = min((best_epochs(law, size, tokens_of_tunes, c)[::-1], size)
+                                   for size in np.unique(n))
+        drawn = np.array([best_epochs({'theta': theta}, size, tokens_of_tunes, c)
+                          for theta in law['draws']])
+        ends = np.quantile(drawn, [0.025, 0.975], axis=0)
+        found.append({'tunes': tunes, 'tokens': tokens_of_tunes, 'copies': int(c), 'n': size,
+                      'epochs': epochs, 'epochs_ci': ends[:, 0].tolist(), 'loss': loss,
+                      'loss_ci': ends[:, 1].tolist(), 'beyond': beyond})
+    return found
+
+
+def page(law, rows, tunes):
+    """Report of the law in Markdown, and its advice for each number of `tunes`."""
+    values = parameters(law['theta'])
+    drawn = [parameters(theta) for theta in law['draws']]
+    lines = ['# The law of repeated data', '',
+             f'{law["runs"]} of {len(unchanged(rows))} runs, those within {FAR - 1:.0%} of the '
+             f'best of their curve; rms residual {law["rms"]:.1%}. N and tokens are in units of '
+             '100,000.',
+             '',
+             "    L = E + A / N^alpha + B / D'^beta + C (epochs - 1)^delta N^gamma / U^eta",
+             "    D' = U (1 + R (1 - exp(-(epochs - 1) / R))),  U = tokens (1 + worth * copies)",
+             '',
+             '| | value | 95% |', '|---|---|---|']
+    for name in NAMES:
+        low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
+        lines.append(f'| {name} | {values[name]:.3g} | {low:.3g} to {high:.3g} |')
+    lines += ['', '| tunes | tokens | transposed copies | N | best passes | loss, nats/note '
+              '| beyond the data |', '|' + '---|' * 7]
+    for one in (each for number in tunes for each in advice(law, rows, number)):
+        beyond = f'{one["beyond"]:.1f} times' if one['beyond'] > 1 else 'no'
+        lines.append(
+            f'| {one["tunes"]:,} | {one["tokens"]:,.0f} | {one["copies"]} | {one["n"]:,.0f} '
+            f'| {one["epochs"]:.1f} [{one["epochs_ci"][0]:.1f}, {one["epochs_ci"][1]:.1f}] '
+            f'| {one["loss"]:.2f} [{one["loss_ci"][0]:.2f}, {one["loss_ci"][1]:.2f}] | {beyond} |')
+    return '\n'.join(lines)
+
+
+def draw(law, rows):
+    """Picture: loss against passes, a curve for each part of the data, a panel for each N."""
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    rows = [row for row in rows if not row.get('changed') and not float(row['copies'])]
+    n, tokens, _, epochs, loss = columns(rows)
+    tunes = np.array([float(row['unique_tunes']) for row in rows])
+    sizes = np.unique(n)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(4.2 * len(sizes), 4), sharey=True,
+                                squeeze=False)
+    fine = np.geomspace(1, epochs.max(), 200)
+    for axis, size in zip(axes[0], sizes):
+        for k, part in enumerate(np.unique(tunes)):
+            own = (n == size) & (tunes == part)
+            axis.plot(epochs[own], loss[own], 'o', color=f'C{k}', label=f'{part:,.0f} tunes')
+            if own.any():
+                line = surface(law['theta'], size, tokens[own][0], 0, fine)
+                axis.plot(fine, line, color=f'C{k}')
+        axis.set(xscale='log', yscale='log', title=f'N = {size:,.0f}',
+                 xlabel='passes over the tunes', ylim=(loss.min() / 1.1, 2 * np.median(loss)))
+        axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
+        axis.minorticks_off()
+    axes[0][0].set_ylabel('validation loss, nats/note')
+    axes[0][0].legend(title='points: runs, lines: the law')
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,64 @@
+"""experiments/choice.py: more time or other data give another size and number of passes; a resumed run keeps its own."""
+import json
+import os
+
+import pytest
+import torch
+from test_repeats import made_rows
+
+from experiments import choice
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of a known speed, and a known law."""
+    rows = made_rows()
+    monkeypatch.setattr(choice, 'read_rows', lambda path: rows)
+    monkeypatch.setattr(choice, 'tokens_per_second', lambda vocab_size, device: lambda width: 1e6 / width)
+
+
+def folder(tmp_path, tokens, copies=0):
+    path = tmp_path / f'{tokens}-{copies}'
+    path.mkdir()
+    counts = {'tunes': 100 * (1 + copies), 'tokens': tokens * (1 + copies), 'notes': 10, 'characters': 10}
+    meta = {'vocab_size': 1000, 'tokenizer': {'kind': 'bpe'}, 'untransposed': tokens, 'splits': {'train': counts, 'val': counts}}
+    (path / 'meta.json').write_text(json.dumps(meta))
+    return str(path)
+
+
+def test_fewer_data_are_seen_more_often_and_by_a_smaller_model(tmp_path, machine, capsys):
+    few, many = (choice.choose(folder(tmp_path, tokens), 10) for tokens in (10_000, 3_000_000))
+    assert few['n_embd'] < many['n_embd'] and few['epochs'] > many['epochs'] and few['max_tokens'] < many['max_tokens']
+    assert (few['batch_size'], many['batch_size']) == (2, 8) and (few['dropout'], many['dropout']) == (0.1, 0.0)
+    assert capsys.readouterr().out.count('passes are best') == 2
+
+
+def test_the_budget_fits_the_time(tmp_path, machine):
+    data = folder(tmp_path, 50_000_000)
+    for minutes in (1, 10, 100):
+        chosen = choice.choose(data, minutes)
+        seconds = chosen['max_tokens'] / (1e6 / chosen['n_embd'])
+        assert seconds <= 60 * minutes * 1.01 and seconds > 30 * minutes
+    with_copies = choice.choose(folder(tmp_path, 100_000, copies=5), 10)
+    assert with_copies['max_tokens'] <= with_copies['epochs'] * 600_000 + 2048
+
+
+def test_a_resumed_run_keeps_what_was_chosen_and_torchrun_chooses_nothing(tmp_path, machine, monkeypatch, capsys):
+    data, out = folder(tmp_path, 100_000), tmp_path / 'out'
+    out.mkdir()
+    chosen = choice.choose(data, 10)
+    train = {name: value for name, value in chosen.items() if name not in ('n_embd', 'dropout')}
+    model = {name: chosen[name] for name in ('n_embd', 'dropout')}
+    torch.save({'model': {}, 'meta': {}, 'config': {'arch': 'gpt', 'train': train, 'model': model}}, out / 'ckpt.pt')
+    assert choice.choose(data, 600, resume=str(out)) == chosen
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(SystemExit):
+        choice.choose(data, 10)
+    assert 'under torchrun' in capsys.readouterr().err
+
+
+def test_steps_are_timed_for_every_width():
+    speed = choice.tokens_per_second(300, 'cpu')
+    speeds = [speed(width) for width in choice.WIDTHS]
+    assert all(s > 0 for s in speeds) and speeds == sorted(speeds, reverse=True)
+    assert os.path.exists(os.path.dirname(choice.REPEATS))

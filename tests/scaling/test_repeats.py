@@ -1,0 +1,111 @@
+"""scaling/repeats.py: a law of repeated data that is known is found, and its optimum is where the loss is least."""
+import csv
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import fit_scaling
+from conftest import ROOT
+from scaling import repeats
+
+TRUTH = {'E': 0.5, 'A': 0.3, 'alpha': 0.4, 'B': 2.0, 'beta': 0.3, 'R': 8.0, 'C': 0.05, 'delta': 1.2, 'gamma': 0.2, 'eta': 0.6,
+         'worth': 0.3}
+
+
+def theta_of(values):
+    theta = np.array([values[name] for name in repeats.NAMES])
+    theta[repeats.LOGS] = np.log(theta[repeats.LOGS])
+    return theta
+
+
+def made_rows(noise=0.0, copies=(0, 5), seed=0):
+    rng, rows = np.random.default_rng(seed), []
+    for n in (2.5e4, 1e5, 4e5):
+        for tokens in (6e3, 2.5e4, 1e5, 4e5):
+            for c in copies if n == 1e5 else (0,):
+                for epochs in (1, 2, 4, 8, 16, 32):
+                    loss = repeats.surface(theta_of(TRUTH), n, tokens, c, epochs) * np.exp(noise * rng.normal())
+                    rows.append({'name': f'{n:.0f}-{tokens:.0f}-{c}-{epochs}', 'n_non_embedding': n, 'unique_tokens': tokens,
+                                 'copies': c, 'train_tokens': tokens * (1 + c), 'tokens': epochs * tokens * (1 + c),
+                                 'loss_per_note': loss})
+    return rows
+
+
+def test_a_known_law_is_found_again_with_its_best_number_of_passes():
+    law = repeats.fit(made_rows())
+    assert law['rms'] < 1e-4
+    for tokens in (1e4, 2e5):
+        found, loss = repeats.best_epochs(law, 1e5, tokens, 2)
+        true, least = repeats.best_epochs({'theta': theta_of(TRUTH)}, 1e5, tokens, 2)
+        assert found == pytest.approx(true, rel=0.05) and loss == pytest.approx(least, rel=2e-3)
+    assert repeats.parameters(law['theta'])['worth'] == pytest.approx(0.3, abs=0.03)
+
+
+def test_the_best_number_of_passes_has_the_least_loss_and_keeps_its_limit():
+    law = {'theta': theta_of(TRUTH)}
+    epochs, loss = repeats.best_epochs(law, 1e5, 1e5, 0)
+    assert all(loss <= repeats.predict(law, 1e5, 1e5, 0, other) for other in (1, epochs / 1.3, epochs * 1.3, 50))
+    assert 1 < epochs < 50
+    assert repeats.best_epochs(law, 1e5, 1e5, 0, most=1.5)[0] == pytest.approx(1.5)
+
+
+def test_one_pass_over_new_data_is_the_law_of_new_data():
+    E, A, alpha, B, beta = (TRUTH[name] for name in ('E', 'A', 'alpha', 'B', 'beta'))
+    expected = E + A / 2 ** alpha + B / 3 ** beta
+    assert repeats.predict({'theta': theta_of(TRUTH)}, 2e5, 3e5, 0, 1) == pytest.approx(expected)
+
+
+def test_runs_far_above_the_best_of_their_curve_are_left_out_and_too_few_are_refused():
+    rows = made_rows()
+    kept = repeats.near_the_best(rows)
+    for row in rows:
+        best = min(r['loss_per_note'] for r in rows if repeats.curve_of(r) == repeats.curve_of(row))
+        assert (row in kept) == (row['loss_per_note'] <= repeats.FAR * best)
+    with pytest.raises(ValueError, match='too few'):
+        repeats.fit(rows[:10])
+
+
+def test_resampled_laws_scatter_about_the_truth():
+    law = repeats.fit(made_rows(noise=0.01), bootstraps=8)
+    passes = [repeats.best_epochs({'theta': theta}, 1e5, 1e5, 0)[0] for theta in law['draws']]
+    assert 0 < np.std(np.log(passes)) < 0.3
+
+
+@pytest.fixture(scope='module')
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp('repeats') / 'repeats.csv'
+    rows = made_rows(noise=0.01)
+    with open(path, 'w', newline='') as f:
+        writer = csv.DictWriter(f, [*rows[0], 'unique_tunes', 'loss'])
+        writer.writeheader()
+        writer.writerows({**row, 'unique_tunes': round(row['unique_tokens'] / 100), 'loss': row['loss_per_note']} for row in rows)
+    return str(path)
+
+
+def test_fit_scaling_gives_size_and_passes_for_a_number_of_tunes(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fit_scaling, 'REPEATS_BOOTSTRAPS', 3)
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', '--tunes=500,40000', f'--out_dir={tmp_path}/out'])
+    fit_scaling.main()
+    said = capsys.readouterr().out
+    assert '| 500 | 50,000 | 5 |' in said and '| 40,000 | 4,000,000 | 0 |' in said and '10.0 times |' in said
+    assert sorted(os.listdir(tmp_path / 'out')) == ['repeats.md', 'repeats.png']
+
+
+@pytest.mark.parametrize('flags, named', [
+    (['--tunes=0'], 'tunes'), (['--predict=1e6'], 'predict'), (['--flops=1e15'], 'flops')])
+def test_what_a_table_of_repeated_data_cannot_answer_is_one_line(table, tmp_path, monkeypatch, flags, named, capsys):
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', *flags, f'--out_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit) as end:
+        fit_scaling.main()
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count('\n') == 1 and named in error
+
+
+def test_tunes_of_another_table_are_one_line(tmp_path, monkeypatch, capsys):
+    path = os.path.join(ROOT, 'results', 'original_study.csv')
+    monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={path}', '--tunes=300', f'--out_dir={tmp_path}/out'])
+    with pytest.raises(SystemExit):
+        fit_scaling.main()
+    assert 'unique_tokens' in capsys.readouterr().err
