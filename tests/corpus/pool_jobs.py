@@ -1,4 +1,5 @@
 """Jobs for test_pool.py. Each worker imports this module, so it does without what takes long to import."""
+import importlib
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ def work(job):
     if kind == 'big':
         return b'x' * n
     if kind.endswith('with numpy'):     # as in the workers of the conversion
-        import numpy                    # noqa: F401
+        importlib.import_module('numpy')
     if kind == 'big with numpy':
         return b'x' * n
     if kind == 'pid':
