@@ -64,11 +64,11 @@ def test_workers_need_no_address_space_for_the_threads_of_other_cores(monkeypatc
     with monkeypatch.context() as m:
         for name in pool.ONE_BLAS_THREAD:
             m.setenv(name, '1')
-        (_, size), = pool.run(work, [('address space', 0)], 1, time_limit_s=30)
+        (_, size), = pool.run(work, [('address space with numpy', 0)], 1, time_limit_s=30)
     for name in pool.ONE_BLAS_THREAD:
         monkeypatch.setenv(name, '2')
     monkeypatch.setattr(pool, 'MEMORY_LIMIT', size + (24 << 20))
-    (_, outcome), = pool.run(work, [('big', 8 << 20)], 1, time_limit_s=30)
+    (_, outcome), = pool.run(work, [('big with numpy', 8 << 20)], 1, time_limit_s=30)
     assert not isinstance(outcome, pool.Lost)
 
 

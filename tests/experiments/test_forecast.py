@@ -56,6 +56,7 @@ def test_a_run_is_forecast_from_other_sizes_and_from_its_own_shorter_runs(table,
                                   'flops': model.flops_per_token() * 39829504.0,
                                   **{f'n_{key}': int(one[f'n_{key}']) for key in ('total', 'non_embedding')}}, ['name'])
     monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', f'--table={table}', f'--out_dir={table.parent}/out', '--bootstraps=100'])
+    monkeypatch.setattr(fit_scaling.plots.plt.Figure, 'savefig', lambda *_, **__: None)      # only the report is read
     fit_scaling.main()
     report = (table.parent / 'out' / 'report.md').read_text()
     assert 'Forecasts committed before the runs' in report and 'gpt_6-40000000' in report and '+0.0%' in report

