@@ -157,8 +157,8 @@ def test_two_ranks_give_the_losses_of_one(monkeypatch, data, tmp_path):
 
 def test_a_mistake_is_said_by_one_of_the_ranks(monkeypatch, tmp_path):
     is_whole, words = torchrun(monkeypatch, tmp_path / 'nowhere', tmp_path / 'out')
-    assert not is_whole and len(words) == 2
-    assert [text.count('error: no prepared data') for text in words] == [1, 0]
+    assert not is_whole         # the second rank may be ended before it has begun
+    assert [text.count('error: no prepared data') for text in words] in ([1, 0], [1])
 
 
 # ---- evaluation, checkpoint, schedule, optimisers
