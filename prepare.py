@@ -184,7 +184,7 @@ def suit(s, n_tunes):
     A tenth, or 40 tunes if that is less: enough to tell two models apart; of thousands of tunes a
     hundredth, as in the original study.
     """
-    if s.val_fraction is None and n_tunes < FEWEST_TUNES:
+    if s.val_fraction is None and 0 < n_tunes < FEWEST_TUNES:
         tunes = f'{n_tunes} tune{"s" * (n_tunes != 1)}'
         fail(f'source: {tunes} in {", ".join(s.source)}: training needs {FEWEST_TUNES} at least, '
              'some to validate and to test; a single tune can be the beginning of others: '

@@ -167,9 +167,8 @@ def length_words(reader):
     if cell.required_ties is not None:
         missing = missing_ties(reader)
         if event.in_chord:
-            # If the first member fills the bar, no later event can tie this pitch.
             if event.chord and event.chord[0][0] == cell.room and event.pitch & missing:
-                allowed &= to_barline
+                allowed &= to_barline       # the first member fills the bar: none can tie it later
         # What reaches the barline is the cell's last event, and one tie holds for all its pitches.
         # So it stops short if others must still be tied, or only some of its own.
         elif missing & ~event.pitch or event.pitch & cell.required_ties not in (0, event.pitch):
@@ -213,8 +212,7 @@ def may_tie(reader):
 
 
 def tie_words(reader):
-    """All that is required, and nothing else, is tied. A member without a length may wait for the
-    tie after the bracket."""
+    """Exactly what is required is tied, in a chord of one length perhaps only after its bracket."""
     cell, event = reader.cell, reader.event
     if cell.required_ties is None:
         allowed = ANY

@@ -74,8 +74,7 @@ def fill(model, tokenizer, gap, reader, seeds, candidates=CANDIDATES, weighted_b
     """(a Tune for each seed, its text whole; counts of `generate`; effective sample sizes).
     settings: of `generate`."""
     pools = [[Around(tokenizer, (*seed, k), reader, gap.before, gap.bars, gap.length,
-                     gap.required_ties)
-              for k in range(candidates)] for seed in seeds]
+                     gap.required_ties) for k in range(candidates)] for seed in seeds]
     all_tunes = [tune for pool in pools for tune in pool]
     counts = generate(model, tokenizer, all_tunes, max_tokens=np.inf, max_bars=np.inf, **settings)
 

@@ -44,7 +44,7 @@ def test_no_worker_is_left_behind():
     assert multiprocessing.active_children() == []
 
 
-def test_a_job_lost_by_chance_is_tried_once_more_with_more_time(tmp_path):
+def test_a_job_lost_by_chance_is_tried_again_with_more_time(tmp_path):
     """A job of 5 s under a limit of 3 s, as on a busy machine, and one whose worker is killed the first time."""
     jobs = [('log', (i, str(tmp_path))) for i in range(8)]
     jobs[2], jobs[5] = ('slow', (2, str(tmp_path))), ('die once', (5, str(tmp_path)))
