@@ -266,9 +266,9 @@ def main():
     check(s)
     if s.table:
         rows, cautions = runs.read_table(s.table), []
-        curves, foretold = runs.read_curves(s.table, rows), runs.read_foretold(s.table)
+        curves, forecasts_made = runs.read_curves(s.table, rows), runs.read_forecasts(s.table)
     else:
-        (rows, curves, cautions), foretold = runs.read_checkpoints(s.paths), []
+        (rows, curves, cautions), forecasts_made = runs.read_checkpoints(s.paths), []
     if not rows:
         fail('no run with a validation loss: ' + ' '.join(cautions))
     if repeats.is_table(rows):
@@ -278,7 +278,7 @@ def main():
              f'{s.table or "these runs"} have no column unique_tokens')
 
     result = analyse(rows, s.bootstraps, s.seed, cautions)
-    result['foretold'] = runs.with_seen(foretold, result['runs'])
+    result['foretold'] = runs.with_seen(forecasts_made, result['runs'])
     collapsed = collapse.collapse(curves, result['runs'])
     result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
     asked = forecasts(result, *s.predict) if s.predict else []

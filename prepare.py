@@ -152,9 +152,13 @@ def adopt(s):
     else:
         checkpoint = read_checkpoint(s.like)
         meta, s.tokenizer_text = checkpoint['meta'], checkpoint['tokenizer']
-    theirs = {'vocab_size': meta['vocab_size'], 'tokenizer': meta['tokenizer']['kind']}
-    for name, default in Form()._asdict().items():
-        theirs[name] = meta['settings'].get(name, default)
+    try:
+        theirs = {'vocab_size': meta['vocab_size'], 'tokenizer': meta['tokenizer']['kind']}
+        for name, default in Form()._asdict().items():
+            theirs[name] = meta['settings'].get(name, default)
+        bpe.Tokenizer.from_json(s.tokenizer_text)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        fail(f'like: {s.like} holds no tokenizer and settings of prepare.py')
     for name, value in theirs.items():
         asked = getattr(s, name)
         if asked not in (value, getattr(Settings, name)):
@@ -384,15 +388,15 @@ def prepare(s):
         lost = [notes for _, reason, notes, _ in left_out if reason == why]
         filters[why] = {'tunes': len(lost), 'notes': sum(lost)}
     is_train = tunes['side'] == 'train'
-    may_be_smaller = suit_train(s, int(is_train.sum()), int(tunes['notes'][is_train].sum()))
-    orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0)
-              for name in ('train', 'val', 'test')}
-    if not orders['train']:
+    if not is_train.any():
         why = ', '.join(f"{count['tunes']:,} {reason}" for reason, count in filters.items())
         why = why or 'no file of music'
         if not_read:
             why += '; not read: ' + ', '.join(f'{n:,} {suffix}' for suffix, n in not_read.items())
         fail(f"source: no tune to train on in {', '.join(s.source)}: {why}")
+    may_be_smaller = suit_train(s, int(is_train.sum()), int(tunes['notes'][is_train].sum()))
+    orders = {name: order_of(tunes, name, s.transpose if name == 'train' else 0)
+              for name in ('train', 'val', 'test')}
     n_untransposed = sum(semitones == 0 for _, semitones in orders['train'])
     tokenizer = train_tokenizer(orders['train'], tunes, paths, s, may_be_smaller)
 

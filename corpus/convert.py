@@ -25,8 +25,8 @@ from music.quantise import MidiError
 from music.score import read_score
 from music.tunebook import read_abc
 
-MIN_NOTES, MIN_BARS = 20, 4         # what is shorter is no tune,
-MAX_SILENCE = 0.5                   # nor is what is silent in more than this share of its bars
+MIN_NOTES, MIN_BARS = 20, 4         # a shorter piece is left out,
+MAX_SILENCE = 0.5                   # and one that is silent in more of its bars
 MIDI2ABC = ['midi2abc', '-s', '-nb', '-nt', '-noly', '-aul', '16', '-f']
 MIDI2ABC_LIMIT_S = 30
 SCORES = '.mxl', '.musicxml', '.xml'

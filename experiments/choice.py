@@ -39,6 +39,8 @@ def choose(data_dir, minutes, device='auto', resume=None):
     if checkpoint:
         config = {**checkpoint['config']['train'], **checkpoint['config']['model']}
         return {name: config[name] for name in CHOSEN}
+    if not minutes or minutes <= 0:
+        fail(f"'minutes' must be above 0, not {minutes!r}")
     if int(os.environ.get('WORLD_SIZE', 1)) > 1:
         fail("'n_embd' must be given under torchrun: its processes could choose differently")
     meta = load_meta(data_dir)

@@ -17,7 +17,7 @@ from music.notes import UNITS
 from music.quantise import STRAIGHT
 
 LAYERS = 2                          # on a staff
-FLAGGED = 16                        # 64ths in a quarter: what is shorter has flags
+FLAGGED = 16                        # 64ths in a quarter: shorter notes have flags
 MIDDLE_C = 60
 # Sign, line, octaves up, and the lowest and highest MIDI pitch without ledger lines; the first ones
 # are preferred.

@@ -217,7 +217,7 @@ def read_curves(table, rows):
     return curves
 
 
-def read_foretold(table):
+def read_forecasts(table):
     """The forecasts in prediction.csv beside a table, as dicts; [] if there is no such file."""
     path = os.path.join(os.path.dirname(table), 'prediction.csv')
     if not os.path.exists(path):

@@ -608,11 +608,16 @@ def test_like_leaves_out_and_names_tunes_with_characters_that_its_tokenizer_lack
 
 @pytest.mark.parametrize('flags, named', [
     (['--vocab_size=200'], 'vocab_size'), (['--phrases=True'], 'phrases'), (['--tokenizer=char'], 'tokenizer'),
-    (['--like=nowhere.pt'], 'nowhere.pt'), ([f'--like={__file__}'], 'no checkpoint')])
+    (['--like=nowhere.pt'], 'nowhere.pt'), ([f'--like={__file__}'], 'no checkpoint'),
+    (['--like={other}'], 'no tokenizer')])
 def test_like_and_what_contradicts_it_is_one_line(simple, tmp_path, flags, named, capsys):
+    other = tmp_path / 'other'                  # a folder of another program
+    other.mkdir()
+    (other / 'meta.json').write_text('{"a": 1}')
+    (other / 'tokenizer.json').write_text('x')
     with pytest.raises(SystemExit) as end:
         prepare.main([f'--source={simple_tunes(tmp_path / "mine", 12)}', f'--like={simple}', f'--out_dir={tmp_path}/data',
-                      *flags])
+                      *[flag.format(other=other) for flag in flags]])
     error = capsys.readouterr().err
     assert end.value.code == 2 and error.count('\n') == 1 and named in error
     assert not os.path.exists(f'{tmp_path}/data')

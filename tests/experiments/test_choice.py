@@ -51,6 +51,9 @@ def test_a_resumed_run_keeps_what_was_chosen_and_torchrun_chooses_nothing(tmp_pa
     model = {name: chosen[name] for name in ('n_embd', 'dropout')}
     torch.save({'model': {}, 'meta': {}, 'config': {'arch': 'gpt', 'train': train, 'model': model}}, out / 'ckpt.pt')
     assert choice.choose(data, 600, resume=str(out)) == chosen
+    with pytest.raises(SystemExit):
+        choice.choose(data, 0)
+    assert "'minutes' must be above 0" in capsys.readouterr().err
     monkeypatch.setenv('WORLD_SIZE', '2')
     with pytest.raises(SystemExit):
         choice.choose(data, 10)
