@@ -5,6 +5,7 @@
 Every width is asked how many tokens it would see in that time on this machine, from the time of a
 few training steps, and what the law of repeated data (results/repeats.csv) then says of its loss.
 """
+import math
 import os
 import time
 
@@ -26,6 +27,9 @@ STEP = 8, 256                   # windows and tokens of a step
 REPEATS = os.path.join(ROOT, 'results', 'repeats.csv')
 CHOSEN = 'n_embd', 'batch_size', 'epochs', 'max_tokens', 'dropout', 'eval_interval', 'patience'
 FEW = 1_000_000                 # in so few tokens a model learns more from steps of 2 windows
+FEW_PASSES = 2                  # with more there is dropout, which takes time
+DROPOUT = 0.1
+EVALUATING = 0.1                # the share of the time that evaluations may take
 
 
 def choose(data_dir, minutes, device='auto', resume=None):
@@ -52,42 +56,52 @@ def choose(data_dir, minutes, device='auto', resume=None):
     except ValueError as e:
         fail(f'{REPEATS}: {e}; give --n_embd')
 
-    # The best number of passes of each width in the time that there is.
-    speed = tokens_per_second(meta['vocab_size'], device)
+    # The best number of passes of each width in the time that there is
+    device = usable_device(device)
+    plain, dropped = (step_times(meta['vocab_size'], device, dropout) for dropout in (0, DROPOUT))
+    for_steps = 60 * minutes * (1 - EVALUATING)
     best = None
     for width in WIDTHS:
-        most = minutes * 60 * speed(width) / train['tokens']
-        if most < 1:            # a part of one pass: as much data as that, all of it new
-            epochs, loss = most, repeats.predict(law, 24 * width ** 2, tokens * most, copies, 1)
+        passes = for_steps / plain(width) * STEP[0] * STEP[1] / train['tokens']
+        if passes > FEW_PASSES:
+            passes = max(FEW_PASSES, passes * plain(width) / dropped(width))
+        n = 24 * width ** 2
+        if passes < 1:          # a part of one pass: as much data as that, all of it new
+            loss = repeats.predict(law, n, tokens * passes, copies, 1)
         else:
-            epochs, loss = repeats.best_epochs(law, 24 * width ** 2, tokens, copies, most)
+            passes, loss = repeats.best_epochs(law, n, tokens, copies, passes)
         if best is None or loss < best[0]:
-            best = loss, width, epochs
-    loss, width, epochs = best
+            best = loss, width, passes
+    _, width, passes = best
 
-    batch_size = 2 if epochs * train['tokens'] < FEW else STEP[0]
-    step_tokens = batch_size * STEP[1]
-    steps = max(1, round(epochs * train['tokens'] / step_tokens))
-    seconds = steps * step_tokens / speed(width)
+    dropout = DROPOUT if passes > FEW_PASSES else 0.0
+    batch_size = 2 if passes * train['tokens'] < FEW else STEP[0]
+    step_s = (dropped if dropout else plain)(width)
+    if batch_size < STEP[0]:
+        step_s = step_time(width, meta['vocab_size'], device, dropout, batch_size)
+    steps = max(1, round(passes * train['tokens'] / batch_size / STEP[1]))
+
+    # As many evaluations as cost little; a target costs a third of one that is trained on
+    seconds = steps * step_s
+    evaluation_s = step_s * meta['splits']['val']['tokens'] / batch_size / STEP[1] / 3
+    evaluations = int(np.clip(EVALUATING * seconds / evaluation_s, 8, 20))
+    seconds += evaluations * evaluation_s
     print(f"config/gpt.py: {train.get('tunes', 0) / (1 + copies):,.0f} tunes, {tokens:,} tokens, "
           f'{copies:.0f} transposed copies; for {minutes:g} minutes on this machine width {width} '
-          f'and {epochs:.2g} passes are best: {steps:,} steps, about {clock(seconds)}. Others: '
+          f'and {passes:.2g} passes are best: {steps:,} steps, about {clock(seconds)}. Others: '
           '--minutes=…, or --n_embd=… with --epochs=… and --max_tokens=…', flush=True)
-    return {'n_embd': width, 'batch_size': batch_size, 'epochs': int(np.ceil(epochs)),
-            'max_tokens': steps * step_tokens, 'dropout': 0.1 if epochs > 2 else 0.0,
-            'eval_interval': max(1, steps // 20), 'patience': 4}
+    return {'n_embd': width, 'batch_size': batch_size, 'epochs': int(np.ceil(passes)),
+            'max_tokens': steps * batch_size * STEP[1], 'dropout': dropout,
+            'eval_interval': math.ceil(steps / evaluations), 'patience': 4}
 
 
-def tokens_per_second(vocab_size, device):
-    """A function of the width: training speed, from a few eager steps of two models."""
-    device = usable_device(device)
-    if device == 'cpu':
-        keep_freed_memory()
-    times = {width: step_time(width, vocab_size, device) for width in TIMED}
-    slope, offset = np.polyfit([flops(width, vocab_size) for width in TIMED],
-                               [times[width] for width in TIMED], 1)
-    slope, offset = (slope, offset) if offset > 0 else (times[256] / flops(256, vocab_size), 0.0)
-    return lambda width: STEP[0] * STEP[1] / (offset + slope * flops(width, vocab_size))
+def step_times(vocab_size, device, dropout):
+    """A function of the width: seconds of a training step, from a few steps of two models."""
+    times = [step_time(width, vocab_size, device, dropout) for width in TIMED]
+    work = [flops(width, vocab_size) for width in TIMED]
+    slope, offset = np.polyfit(work, times, 1)
+    slope, offset = (slope, offset) if offset > 0 else (times[1] / work[1], 0.0)
+    return lambda width: offset + slope * flops(width, vocab_size)
 
 
 def flops(width, vocab_size):
@@ -95,26 +109,29 @@ def flops(width, vocab_size):
     return 24 * width ** 2 + vocab_size * width
 
 
-def step_time(width, vocab_size, device):
-    """Seconds of a training step, the best of three."""
+def step_time(width, vocab_size, device, dropout, batch_size=STEP[0]):
+    """Seconds of a training step of two layers as train.py takes them, not compiled: a median."""
     config = GPTConfig(vocab_size=vocab_size, block_size=STEP[1], n_layer=2, n_head=width // 32,
                        n_embd=width, positions='rotary', key_offset=True, qk_norm=True,
-                       conv_taps=4)
+                       conv_taps=4, dropout=dropout)
     dtype = 'fp32'
     if device == 'cuda' or device == 'cpu' and torch.cpu._is_avx512_bf16_supported():
         dtype = 'bf16'
+    if device == 'cpu':
+        keep_freed_memory()
     model = GPT(config).to(device)
     model.init_weights()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    ids_BT = torch.randint(vocab_size, STEP, device=device)
+    ids_BT = torch.randint(vocab_size, (batch_size, STEP[1]), device=device)
     times = []
-    for _ in range(4):          # the first one is not counted
+    for _ in range(8):
         start = time.perf_counter()
         with torch.autocast(device, DTYPES[dtype], enabled=dtype != 'fp32'):
             loss = model(ids_BT, ids_BT)[1]
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         loss.item()             # waits for the GPU
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return float(np.median(times[2:]))
