@@ -51,7 +51,7 @@ def read_table(path):
             text = file.read()
             first = text.split('\n', 1)[0]
             delimiter = max(',;\t', key=first.count)
-            lines = list(csv.reader(text.splitlines(), delimiter=delimiter))
+            lines = list(csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         fail(f'{path}: {e.strerror if isinstance(e, OSError) else e}')
     columns = [name.strip() for name in lines[0]] if lines else []
@@ -75,10 +75,11 @@ def read_table(path):
 
 
 def as_number(text, decimal_comma=False):
-    """'1,713,800' -> 1713800.0, '0,58' -> 0.58 if decimal_comma. Raises ValueError."""
+    """'1,713,800' -> 1713800.0; '0,58' -> 0.58 if decimal_comma. Raises ValueError."""
     text = str(text)
     if decimal_comma:
-        text = text.replace('.', '') if text.count(',') == 1 and '.' in text else text
+        dots_group = text.count(',') == 1 or text.count('.') > 1       # 1.713,5 or 1.713.800
+        text = text.replace('.', '') if dots_group else text
         text = text.replace(',', '.')
     elif re.fullmatch(r'\d{1,3}(,\d{3})+(\.\d*)?', text):
         text = text.replace(',', '')

@@ -269,6 +269,19 @@ def test_unusable_table_ends_in_one_line(monkeypatch, capsys, tmp_path, rows, co
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('text', [
+    'arch;n_total;loss\ngpt;1.713.800;2,5\ngpt;3e6;0,875\n',
+    '\ufeffarch;n_total;loss\r\ngpt;1713800;2,5\r\n;;\r\ngpt;3000000;0,875\r\n',
+    'arch\tn_total\tloss\ngpt\t1,713,800\t2.5\n\t\t\n\ngpt\t3,000,000\t0.875\n',
+    ' arch , n_total,loss ,\nGPT, "1,713,800", 2.50,\n,,,\nGPT ,3000000.0,8.75e-1,\n,,,\n',
+    '"arch","n_total","loss","remark"\n"gpt","1713800","2.5","first, and best"\n"gpt","3000000","0.875",""\n',
+])
+def test_tables_as_spreadsheets_write_them(tmp_path, text):
+    (tmp_path / 'sheet.csv').write_text(text, encoding='utf-8', newline='')
+    rows = runs.read_table(tmp_path / 'sheet.csv')
+    assert [(row['arch'], row['n_total'], row['loss']) for row in rows] == [('gpt', 1713800, 2.5), ('gpt', 3e6, 0.875)]
+
+
 def test_missing_files_end_in_one_line(monkeypatch, capsys, tmp_path):
     assert 'nothing.csv' in refused(monkeypatch, capsys, f'--table={tmp_path}/nothing.csv')
     assert 'no checkpoint' in refused(monkeypatch, capsys, f'--paths={tmp_path}/*/ckpt.pt')
