@@ -78,6 +78,8 @@ class TuneReader:
             raise AbcError('no K: line, which ends the header')
         for line in self.voices.values():
             line.finish(self.tempo)
+            remark(self.remarks, 'guessed', 'pitches on a percussion clef',
+                   line.has_drum_clef and not line.is_drum)
         return self
 
     def check_rest(self, lines):

@@ -379,6 +379,13 @@ def test_drum_maps_are_followed(header, keys):
     assert music.notes[:, 2].tolist() == keys and music.voices[0].is_drum
 
 
+@pytest.mark.parametrize('header, named', [('K:C clef=perc', 1), ('V:1 clef=perc\nK:C', 1), ('K:C perc', 1), ('%%MIDI channel 10\nK:C perc', 0), ('K:C bass', 0)])
+def test_a_percussion_clef_without_a_drum_map_is_named(header, named):
+    music = read('E d A', f'M:3/4\nL:1/4\n{header}')
+    assert music.notes[:, 2].tolist() == [64, 74, 69]
+    assert music.remarks == ({'guessed: pitches on a percussion clef': 1} if named else {})
+
+
 def test_a_drum_map_in_the_music_holds_from_there():
     body = 'E|\n%%MIDI drummap E 36\nE|[I:MIDI=drummap E 38]E|\n'
     assert read(body, 'M:1/4\nL:1/4\n%%MIDI channel 10\nK:C').notes[:, 2].tolist() == [64, 36, 38]
