@@ -14,7 +14,8 @@ def machine(monkeypatch):
     """A machine of a known speed, and a known law."""
     rows = made_rows()
     monkeypatch.setattr(choice, 'read_rows', lambda path: rows)
-    monkeypatch.setattr(choice, 'tokens_per_second', lambda vocab_size, device: lambda width: 1e6 / width)
+    monkeypatch.setattr(choice, 'step_times', lambda vocab_size, device, dropout: lambda width: 2048 * width / 4e6)
+    monkeypatch.setattr(choice, 'step_time', lambda width, vocab_size, device, dropout, batch_size: 256 * batch_size * width / 4e6)
 
 
 def folder(tmp_path, tokens, copies=0):
@@ -27,7 +28,7 @@ def folder(tmp_path, tokens, copies=0):
 
 
 def test_fewer_data_are_seen_more_often_and_by_a_smaller_model(tmp_path, machine, capsys):
-    few, many = (choice.choose(folder(tmp_path, tokens), 10) for tokens in (10_000, 3_000_000))
+    few, many = (choice.choose(folder(tmp_path, tokens), 10) for tokens in (10_000, 10_000_000))
     assert few['n_embd'] < many['n_embd'] and few['epochs'] > many['epochs'] and few['max_tokens'] < many['max_tokens']
     assert (few['batch_size'], many['batch_size']) == (2, 8) and (few['dropout'], many['dropout']) == (0.1, 0.0)
     assert capsys.readouterr().out.count('passes are best') == 2
@@ -37,7 +38,7 @@ def test_the_budget_fits_the_time(tmp_path, machine):
     data = folder(tmp_path, 50_000_000)
     for minutes in (1, 10, 100):
         chosen = choice.choose(data, minutes)
-        seconds = chosen['max_tokens'] / (1e6 / chosen['n_embd'])
+        seconds = chosen['max_tokens'] / (4e6 / chosen['n_embd'])
         assert seconds <= 60 * minutes * 1.01 and seconds > 30 * minutes
     with_copies = choice.choose(folder(tmp_path, 100_000, copies=5), 10)
     assert with_copies['max_tokens'] <= with_copies['epochs'] * 600_000 + 2048
@@ -61,7 +62,7 @@ def test_a_resumed_run_keeps_what_was_chosen_and_torchrun_chooses_nothing(tmp_pa
 
 
 def test_steps_are_timed_for_every_width():
-    speed = choice.tokens_per_second(300, 'cpu')
-    speeds = [speed(width) for width in choice.WIDTHS]
-    assert all(s > 0 for s in speeds) and speeds == sorted(speeds, reverse=True)
+    step_s = choice.step_times(300, 'cpu', 0.1)
+    times = [step_s(width) for width in choice.WIDTHS]
+    assert all(s > 0 for s in times) and times == sorted(times)
     assert os.path.exists(os.path.dirname(choice.REPEATS))
