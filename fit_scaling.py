@@ -6,6 +6,10 @@
     python fit_scaling.py --table=runs.csv --predict=1e7,5e7     # loss at 10M N, 50M tokens
     python fit_scaling.py --table=runs.csv --flops=1e17          # best size and tokens of a budget
     python fit_scaling.py --table=results/repeats.csv --tunes=300    # few tunes, many passes
+    python fit_scaling.py --table=results/repeats.csv --data_dir=data/mine      # a folder's tunes
+
+Below the answer for a budget, tunes or a folder is the command of train.py with its time on this
+machine, measured in a few training steps: let the machine do nothing else then.
 
 A law describes runs that differ in size alone, or in size and tokens alone; the report names the
 runs that it leaves out, and why. L(N, D) is fitted where tokens vary, too. L(N) and GPT against
@@ -26,6 +30,7 @@ from plumbing.files import atomic_write
 from scaling import (
     checks,
     collapse,
+    commands,
     frontier,
     heldout,
     isoflop,
@@ -37,6 +42,7 @@ from scaling import (
     report,
     runs,
 )
+from training.data import load_meta
 
 REPEATS_BOOTSTRAPS = 100        # each is a fit of half a second
 
@@ -47,8 +53,11 @@ class Settings:
     table: str | None = None            # a CSV file with a line per run, instead of checkpoints
     out_dir: str = 'out/scaling'        # of scaling.json, report.md and the pictures
     predict: list[float] | None = None  # N or N,D: print the loss that the law predicts
-    flops: float | None = None          # print the best size and tokens for this training compute
-    tunes: list[int] | None = None      # of a table of repeated data: best size and passes
+    flops: float | None = None          # print the best size and tokens for this training compute,
+                                        # and the command and time of that run
+    tunes: list[int] | None = None      # of a table of repeated data: best size and passes, and
+                                        # the commands and times of these runs
+    data_dir: str | None = None         # the same for the data in this folder of prepare.py
     bootstraps: int = 1000              # resamples for L(N, D), more where intervals need them
     seed: int = 0                       # of the resampling
 
@@ -255,6 +264,8 @@ def check(s):
     if s.predict is not None:
         if len(s.predict) not in (1, 2) or not all(0 < v < math.inf for v in s.predict):
             fail('predict is written N or N,D: parameters and tokens, both positive')
+    if s.tunes and s.data_dir:
+        fail("give 'tunes' or 'data_dir', not both")
     if s.tunes is not None and not all(0 < number < 10 ** 9 for number in s.tunes):
         fail('tunes is a number of tunes or a list of them, each above 0')
     if s.flops is not None and not 0 < s.flops < math.inf:
@@ -273,17 +284,16 @@ def main():
         fail('no run with a validation loss: ' + ' '.join(cautions))
     if repeats.is_table(rows):
         return repeated_data(s, rows)
-    if s.tunes:
-        fail(f"'tunes' needs a table of runs on repeated data, such as results/repeats.csv; "
-             f'{s.table or "these runs"} have no column unique_tokens')
+    if s.tunes or s.data_dir:
+        fail(f"'{'tunes' if s.tunes else 'data_dir'}' needs a table of runs on repeated data, such "
+             f'as results/repeats.csv; {s.table or "these runs"} have no column unique_tokens')
 
     result = analyse(rows, s.bootstraps, s.seed, cautions)
     result['foretold'] = runs.with_seen(forecasts_made, result['runs'])
     collapsed = collapse.collapse(curves, result['runs'])
     result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
     asked = forecasts(result, *s.predict) if s.predict else []
-    if s.flops:
-        asked += forecasts(result, flops=s.flops)
+    budgets = forecasts(result, flops=s.flops) if s.flops else []
 
     texts = {'report.md': report.page(result), 'scaling.json': as_json(result)}
     pictures = {}
@@ -301,6 +311,10 @@ def main():
         pictures['collapse.png'] = plots_nd.draw_collapse(collapsed)
     write(s, texts, pictures)
     print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')
+    for one in budgets:
+        own = [run for run in result['runs'] if run['name'] in result['l_nd_runs'][one['arch']]]
+        print(*report.forecast_lines([one], result['loss_unit']), flush=True)
+        print(*commands.of_budget(one, own, commands.data_of(result['runs'])), sep='\n')
     print(f'written: {s.out_dir}/{{{", ".join([*texts, *pictures])}}}')
 
 
@@ -309,11 +323,16 @@ def repeated_data(s, rows):
     for name in ('predict', 'flops'):
         if getattr(s, name) is not None:
             fail(f'{name!r} is not for a table of repeated data; --tunes=300 is')
+    meta = load_meta(s.data_dir) if s.data_dir else None
     try:
         law = repeats.fit(rows, min(s.bootstraps, REPEATS_BOOTSTRAPS), s.seed)
     except ValueError as e:
         fail(f'{s.table}: {e}')
     text = repeats.page(law, rows, s.tunes or (50, 300, 3000, 30_000))
+    if s.tunes:
+        text = '\n'.join([text, '', *commands.of_tunes(law, rows, s.tunes)])
+    if meta:
+        text = '\n'.join([text, '', *commands.of_folder(law, rows, s.data_dir, meta)])
     write(s, {'repeats.md': text + '\n'}, {'repeats.png': repeats.draw(law, rows)})
     print(text, f'written: {s.out_dir}/{{repeats.md, repeats.png}}', sep='\n\n')
 

@@ -7,10 +7,8 @@ few training steps, and what the law of repeated data (results/repeats.csv) then
 """
 import math
 import os
-import time
 
 import numpy as np
-import torch
 
 from configurator import fail
 from experiments.runner import ROOT, read_rows
@@ -18,17 +16,16 @@ from model import GPT, GPTConfig
 from plumbing.checkpoint import try_checkpoint
 from plumbing.progress import clock
 from scaling import repeats
+from scaling.commands import DROPOUT, FEW_PASSES, recipe_of_passes
+from training import speed
 from training.data import load_meta
-from training.machine import DTYPES, keep_freed_memory, usable_device
+from training.machine import usable_device
 
 WIDTHS = 32, 64, 96, 128, 160, 192, 256, 384
 TIMED = 64, 256                 # of these widths steps are timed, the others lie between
 STEP = 8, 256                   # windows and tokens of a step
 REPEATS = os.path.join(ROOT, 'results', 'repeats.csv')
 CHOSEN = 'n_embd', 'batch_size', 'epochs', 'max_tokens', 'dropout', 'eval_interval', 'patience'
-FEW = 1_000_000                 # in so few tokens a model learns more from steps of 2 windows
-FEW_PASSES = 2                  # with more there is dropout, which takes time
-DROPOUT = 0.1
 EVALUATING = 0.1                # the share of the time that evaluations may take
 
 
@@ -74,8 +71,7 @@ def choose(data_dir, minutes, device='auto', resume=None):
             best = loss, width, passes
     _, width, passes = best
 
-    dropout = DROPOUT if passes > FEW_PASSES else 0.0
-    batch_size = 2 if passes * train['tokens'] < FEW else STEP[0]
+    batch_size, dropout = recipe_of_passes(passes, train['tokens'])
     step_s = (dropped if dropout else plain)(width)
     if batch_size < STEP[0]:
         step_s = step_time(width, meta['vocab_size'], device, dropout, batch_size)
@@ -110,28 +106,10 @@ def flops(width, vocab_size):
 
 
 def step_time(width, vocab_size, device, dropout, batch_size=STEP[0]):
-    """Seconds of a training step of two layers as train.py takes them, not compiled: a median."""
+    """Seconds of a training step of two layers, not compiled, see training/speed.py."""
     config = GPTConfig(vocab_size=vocab_size, block_size=STEP[1], n_layer=2, n_head=width // 32,
                        n_embd=width, positions='rotary', key_offset=True, qk_norm=True,
                        conv_taps=4, dropout=dropout)
-    dtype = 'fp32'
-    if device == 'cuda' or device == 'cpu' and torch.cpu._is_avx512_bf16_supported():
-        dtype = 'bf16'
-    if device == 'cpu':
-        keep_freed_memory()
     model = GPT(config).to(device)
     model.init_weights()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    ids_BT = torch.randint(vocab_size, (batch_size, STEP[1]), device=device)
-    times = []
-    for _ in range(8):
-        start = time.perf_counter()
-        with torch.autocast(device, DTYPES[dtype], enabled=dtype != 'fp32'):
-            loss = model(ids_BT, ids_BT)[1]
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()             # waits for the GPU
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[2:]))
+    return speed.step_time(model, vocab_size, device, batch_size, STEP[1])

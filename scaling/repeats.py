@@ -140,15 +140,20 @@ def advice(law, rows, tunes):
     beyond = max(1.0, tunes / tunes_of_rows.max(), tunes_of_rows.min() / tunes)
     found = []
     for c in np.unique(copies):
-        (loss, epochs), size = min((best_epochs(law, size, tokens_of_tunes, c)[::-1], size)
-                                   for size in np.unique(n))
-        drawn = np.array([best_epochs({'theta': theta}, size, tokens_of_tunes, c)
-                          for theta in law['draws']])
-        ends = np.quantile(drawn, [0.025, 0.975], axis=0)
-        found.append({'tunes': tunes, 'tokens': tokens_of_tunes, 'copies': int(c), 'n': size,
-                      'epochs': epochs, 'epochs_ci': ends[:, 0].tolist(), 'loss': loss,
-                      'loss_ci': ends[:, 1].tolist(), 'beyond': beyond})
+        found.append({'tunes': tunes, 'tokens': tokens_of_tunes, 'copies': int(c),
+                      'beyond': beyond, **best_of(law, np.unique(n), tokens_of_tunes, c)})
     return found
+
+
+def best_of(law, sizes, tokens, copies):
+    """The best of `sizes` on so much data: n, epochs, epochs_ci, loss, loss_ci (see `advice`)."""
+    (loss, epochs), size = min((best_epochs(law, size, tokens, copies)[::-1], size)
+                               for size in sizes)
+    drawn = np.array([best_epochs({'theta': theta}, size, tokens, copies)
+                      for theta in law['draws']])
+    ends = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return {'n': size, 'epochs': epochs, 'epochs_ci': ends[:, 0].tolist(), 'loss': loss,
+            'loss_ci': ends[:, 1].tolist()}
 
 
 def page(law, rows, tunes):

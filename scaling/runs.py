@@ -138,7 +138,7 @@ def run_of(checkpoint, name):
     """
     arch, train, model = (checkpoint['config'][key] for key in ('arch', 'train', 'model'))
     meta, val, params = (checkpoint[key] for key in ('meta', 'val', 'num_params'))
-    tokenizer, splits = meta['tokenizer'], meta['splits']
+    splits = meta['splits']
     last = [entry for entry in checkpoint['history'] if 'val' in entry][-1]
     curve = curve_of(checkpoint['history'])
     run = {
@@ -149,8 +149,7 @@ def run_of(checkpoint, name):
         'epochs': max(1, math.ceil(last['tokens'] / splits['train']['tokens'] - 0.02)),
         'block_size': model['block_size'],
         'decayed': 'yes' if last['step'] == checkpoint['n_steps'] else 'no',
-        'tokenizer': f'{tokenizer["kind"]} {meta["vocab_size"]} {str(tokenizer["hash"])[:8]}',
-        'val_set': f'{splits["val"]["tunes"]} tunes, {splits["val"]["notes"]} notes',
+        'tokenizer': tokenizer_of(meta), 'val_set': val_set_of(meta),
         'seconds': last['time_s'],
         'machine': f'{train["device"]} {train["dtype"]} x {train["ranks"]}'}
     run |= {key: train[key] for key in RECIPE if train.get(key) is not None}
@@ -168,6 +167,17 @@ def run_of(checkpoint, name):
     if 'flops_per_token' in checkpoint:
         run['flops'] = float(checkpoint['flops_per_token'] * last['tokens'])
     return run
+
+
+def tokenizer_of(meta):
+    """'bpe 5000 58eb806d': kind, vocabulary and the beginning of its hash."""
+    tokenizer = meta['tokenizer']
+    return f'{tokenizer["kind"]} {meta["vocab_size"]} {str(tokenizer["hash"])[:8]}'
+
+
+def val_set_of(meta):
+    val = meta['splits']['val']
+    return f'{val["tunes"]} tunes, {val["notes"]} notes'
 
 
 def notation_of(settings):
