@@ -62,10 +62,13 @@ class Settings:
     seed: int = 0                       # of the resampling
 
 
-def fit_l_n(group):
-    """(laws, efficiency or None, cautions) of runs that differ in size alone."""
+def fit_l_n(group, archs):
+    """(laws, efficiency or None, cautions) of runs that differ in size alone.
+
+    A caution says which of the architectures `archs` have too few sizes in the group.
+    """
     fits, efficiency, cautions = {}, None, []
-    for arch in sorted({run['arch'] for run in group}):
+    for arch in sorted(archs):
         own = [run for run in group if run['arch'] == arch]
         if runs.n_sizes(own) < 3:
             cautions.append(f'{report.spoken(arch)}: at most {runs.n_sizes(own)} comparable model '
@@ -182,7 +185,10 @@ def analyse(rows, bootstraps, seed, cautions=()):
     unit = runs.choose_unit(rows)
     rows, of_rates = runs.best_rates(rows)
     shared, group, of_rest = runs.choose_l_n(rows)
-    fits, efficiency, of_l_n = fit_l_n(group)
+    archs = {run['arch'] for run in group}
+    group, of_copying = runs.past_copying(group)
+    of_rest += of_copying
+    fits, efficiency, of_l_n = fit_l_n(group, archs)
     l_nd, of_l_nd = analyse_l_nd(rows, bootstraps, seed)
     if not fits and not l_nd:
         fail(' '.join(['nothing to fit.', *of_l_n, *of_rest]))

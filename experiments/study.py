@@ -9,6 +9,7 @@
         --out_dir=out/tunes --ablations=out/ablations_tunes.csv         # on the bundled tune books
     python prepare.py --transpose=0 --out_dir=data/books
     python -m experiments.study --part=repeats --family=quick --data_dir=data/books
+    python -m experiments.study --part=nine                 # the original's sizes, for a GPU
 
 --list puts what is finished in out_dir, also what another machine has trained, into the table, and
 prints what is missing as shell commands, one job a line, for any scheduler. Training curves go into
@@ -62,6 +63,14 @@ DEPTHS = {'gpt_4x90': (4, 3, 90), 'gpt_6x72': (6, 3, 72),
           'gpt_4x180': (4, 6, 180), 'gpt_6x150': (6, 5, 150)}
 DEPTH_RATES = 0.0036, 0.0018, 0.0072
 
+# The original study's nine sizes; {size: learning rate} of its GPTs with modern blocks at batch 8:
+# 0.0057 (160 / width) sqrt(2 / layers). Two differ: gpt_micro has that of gpt_4, which has its
+# shape, and gpt_small the best of three that were tried at 2.5M tokens.
+MODERN = {'gpt_large': 0.0005, 'gpt_medium': 0.0009, 'gpt_small': 0.0020, 'gpt_tiny': 0.0039,
+          'gpt_micro': 0.0057}
+ORIGINAL = ('gpt_large', 'rnn_large', 'rnn_medium', 'gpt_medium', 'rnn_small', 'gpt_small',
+            'gpt_tiny', 'gpt_micro', 'rnn_tiny')
+
 # Ablations: what differs from BASE -> options of train.py; the comment has those of prepare.py.
 ABLATED, ABLATION_SEEDS = 'gpt_3', (1, 2)
 ABLATION_TOKENS = {'study': 5 * M, 'quick': 1_300_000}
@@ -89,11 +98,12 @@ class Settings:
     data_dir: str = 'data/study'            # the prepared corpus
     out_dir: str = 'out/study'              # with a folder for each run
     part: str | None = None                 # law | depth | rate | schedule | dropout | ablations
-                                            # | repeats; None: all but repeats
+                                            # | repeats | nine; None: all but these two
     family: str = 'study'                   # study | quick (ablations, repeats: on the tune books)
     table: str = 'out/study.csv'
     ablations: str = 'out/ablations.csv'
     repeats: str = 'out/repeats.csv'
+    nine: str = 'out/nine.csv'
     list: bool = False                      # print commands and read finished runs, train nothing
 
 
@@ -233,6 +243,20 @@ def repeats(s):
                for name, folder, options, about in job]
 
 
+def nine(s):
+    """The original study's sizes: the GPTs with modern blocks by the study's recipe, then all nine
+    by the original's; the longest runs first."""
+    def config(name):
+        return os.path.join(ROOT, 'config', f'{name}.py')
+
+    for size, learning_rate in MODERN.items():
+        yield [make_run(s, f'{size}-modern', 'modern', [config(size), config('modern')],
+                        '--batch_size=8', '--beta2=0.99', *WSD, f'--max_tokens={TOKENS[0]}',
+                        f'--learning_rate={learning_rate}')]
+    for size in ORIGINAL:
+        yield [make_run(s, f'{size}-original', 'original', [config(size), config('original')])]
+
+
 def tokens_per_note(data_dir):
     """Of the training split."""
     train = load_meta(data_dir)['splits']['train']
@@ -246,25 +270,30 @@ def flops_per_token(data_dir, options):
 
 
 PARTS = {'law': law, 'depth': depth, 'rate': rate, 'schedule': schedule, 'dropout': dropout,
-         'ablations': ablations, 'repeats': repeats}
+         'ablations': ablations, 'repeats': repeats, 'nine': nine}
+BY_NAME = 'repeats', 'nine'                 # parts that are trained only if they are asked for
 
 
 def missing_jobs(s):
     """The jobs of the parts asked for: lists of runs that no table has yet, `law` longest first."""
-    known = {row['name'] for table in (s.table, s.ablations, s.repeats)
+    known = {row['name'] for table in (s.table, s.ablations, s.repeats, s.nine)
              for row in read_rows(table)}
     jobs = []
     for part, plan in PARTS.items():
-        if part == s.part or s.part is None and part != 'repeats':
+        if part == s.part or s.part is None and part not in BY_NAME:
             jobs += [[run for run in job if run.name not in known] for job in plan(s)]
     return [job for job in jobs if job]
 
 
 def keep(s, run, row, curve):
     """Put the result of a run into its tables."""
-    table = s.ablations if run.group in ABLATIONS else s.table
-    if run.group == 'repeats':
+    table = s.table
+    if run.group in ABLATIONS:
+        table = s.ablations
+    elif run.group == 'repeats':
         table = s.repeats
+    elif run.group in ('modern', 'original'):
+        table = s.nine
     write_row(table, {'name': run.name, 'group': run.group, **row, **run.about}, key=['name'])
     write_rows(curves_path(table), curve, key=['name', 'tokens'])
 

@@ -178,6 +178,48 @@ def test_gpts_of_two_kinds_of_attention_share_no_law_and_lstms_are_compared_with
     assert any('(attention learned, not rotary + qk_norm)' in text for text in result['cautions'])
 
 
+COPYING = 'name,arch,n_total,n_non_embedding,tokens,loss,positions,recalled_loss'
+
+
+def family_of(arch, positions, recalled, level=5):
+    """Rows of one run a size, with these losses on recalled targets."""
+    rows = rows_of(level * SIZES ** -0.16, arch=arch)
+    return [(*row, positions, value) for row, value in zip(rows, recalled)]
+
+
+def test_gpts_of_original_attention_join_their_law_when_they_have_learned_to_copy(tmp_path):
+    rows = family_of('gpt', 'learned', (1.6, 1.5, 1.49, 1.4, 1.3))
+    rows += family_of('lstm', '', [1.6] * 5, level=6)
+    result = analyse(write_table(tmp_path / 'points.csv', rows, COPYING))
+    assert result['laws']['gpt']['total']['pure']['sizes'] == pytest.approx(SIZES[2:])
+    assert result['laws']['lstm']['total']['pure']['sizes'] == pytest.approx(SIZES)
+    assert result['l_n_runs'] == [row[0] for row in rows[2:]] and len(result['runs']) == 10
+    text, = (text for text in result['cautions'] if 'copying transition' in text)
+    assert 'Of the 10 comparable runs, 2 are left out of the law of GPT: gpt0, gpt1.' in text
+
+
+@pytest.mark.parametrize('left', [0, 1, 2])
+def test_fewer_than_three_gpts_that_copy_have_no_exponent(monkeypatch, tmp_path, capsys, left):
+    gpts = family_of('gpt', 'learned', [1.6] * (5 - left) + [1.4] * left)
+    both = gpts + family_of('lstm', '', [1.6] * 5)
+    result = analyse(write_table(tmp_path / 'both.csv', both, COPYING))
+    assert list(result['laws']) == ['lstm'] and result['efficiency'] is None
+    few = f'GPT: at most {left} comparable model size(s); a law needs 3.'
+    late = f'law of GPT: {", ".join(row[0] for row in gpts[:5 - left])}. '
+    assert few in result['cautions'] and any(late in text for text in result['cautions'])
+    alone = write_table(tmp_path / 'gpts.csv', gpts, COPYING)
+    said = refused(monkeypatch, capsys, alone, f'--out_dir={tmp_path}')
+    assert few in said and late in said
+
+
+def test_other_attention_needs_no_copying_transition_and_an_unknown_loss_is_no_reason(tmp_path):
+    for positions, recalled in (('rotary', 1.6), ('learned', '')):
+        rows = family_of('gpt', positions, [recalled] * 5)
+        result = analyse(write_table(tmp_path / 'points.csv', rows, COPYING))
+        assert len(result['laws']['gpt']['total']['pure']['sizes']) == len(result['l_n_runs']) == 5
+        assert not any('copying' in text for text in result['cautions'])
+
+
 def test_forecasts_are_printed_with_their_interval(monkeypatch, tmp_path, capsys, unseen):
     table = write_table(tmp_path / 'points.csv', rows_of(straight(np.random.default_rng(1))) + rows_of([2, 1], SIZES[:2], 'lstm'))
     run(monkeypatch, table, f'--out_dir={tmp_path}', '--predict=1e9')

@@ -1,5 +1,7 @@
 """experiments/study.py: the plan is trained once, decays find their snapshots, ablations come with intervals."""
 import csv
+import os
+import shlex
 import sys
 
 import pytest
@@ -8,6 +10,7 @@ from configurator import configure
 from experiments import runner, study
 from model import GPT, GPTConfig
 from train import Settings as Training
+from training.plan import plan_run
 
 
 @pytest.fixture
@@ -25,6 +28,7 @@ def studied(monkeypatch, tmp_path):
         monkeypatch.setattr(study, 'load_meta', lambda path: {'vocab_size': 1000 if path.endswith('-v1000') else 5000,
             'splits': {'train': {'tokens': 600 if path.endswith('-char') else 100, 'notes': 100}}})
         monkeypatch.setattr(sys, 'argv', ['study.py', f'--table={tmp_path}/study.csv', f'--ablations={tmp_path}/ablations.csv',
+                                          f'--nine={tmp_path}/nine.csv',
                                           f'--out_dir={tmp_path}/out', *options])
         study.main()
     return run, calls
@@ -42,6 +46,7 @@ def test_what_the_table_has_is_not_trained_again(studied, tmp_path):
     kinds = {row['group'] for row in csv.DictReader(open(tmp_path / 'ablations.csv'))}
     assert kinds == {name for name, options in study.ABLATIONS.items() if 'data_dir' not in options}
     assert {row['group'] for row in csv.DictReader(open(tmp_path / 'study.csv'))} == {'law', 'short', 'depth', 'dropout', 'rate', 'schedule'}
+    assert not (tmp_path / 'nine.csv').exists()                     # only where it is asked for
     before = len(calls)
     run()
     assert len(calls) == before
@@ -93,6 +98,55 @@ def test_the_list_is_one_shell_command_a_job(studied, capsys, monkeypatch, tmp_p
     names = {row['name'] for row in csv.DictReader(open(tmp_path / 'study.csv'))}
     assert {name for name, _ in calls} == names and 'gpt_4-20000000' in names and 'gpt_1-10000000' in names
     assert names == {row['name'] for row in csv.DictReader(open(tmp_path / 'study_curves.csv'))}
+
+
+def test_the_nine_sizes_see_the_data_once_by_two_recipes(studied, capsys):
+    run, calls = studied
+    run('--part=nine', '--list')
+    seen = {}                                           # in the order of the list
+    for line in capsys.readouterr().out.splitlines():
+        words = shlex.split(line)
+        s = configure(Training, words[2:])
+        seen[os.path.basename(s.out_dir)] = s
+        assert s.run_name == os.path.basename(s.out_dir) and s.resume
+        assert words[1].endswith('train.py')
+        n_tokens = 39_830_264
+        meta = {'untransposed': n_tokens, 'splits': {'train': {'tokens': n_tokens}}}
+        steps = plan_run(s, meta, n_tokens).n_steps
+        assert steps == n_tokens // (s.batch_size * s.block_size)
+        kind = s.positions, s.key_offset, s.qk_norm, s.conv_taps
+        if s.run_name.endswith('-modern'):
+            assert s.arch == 'gpt' and kind == ('rotary', True, True, 4) and steps == 19_448
+            assert (s.batch_size, s.beta2, s.embedding_lr) == (8, 0.99, 0.1)
+            assert (s.schedule, s.min_lr, s.warmup_steps) == ('wsd', 0, 200)
+            rate = 0.0057 * (160 / s.n_embd) * (2 / s.n_layer) ** 0.5
+            if s.run_name == 'gpt_micro-modern':
+                rate = configure(Training, study.model_options('gpt_4')).learning_rate
+            assert s.learning_rate == pytest.approx(rate, rel=0.1)
+        else:
+            assert kind == ('learned', False, False, 0) and steps == 2_431
+            assert (s.batch_size, s.learning_rate, s.init) == (64, 3e-4, 'gpt2')
+            assert (s.schedule, s.embedding_lr) == ('cosine', None)
+    assert not calls
+    gpts = [f'gpt_{size}' for size in ('large', 'medium', 'small', 'tiny', 'micro')]
+    rnns = [f'rnn_{size}' for size in ('large', 'medium', 'small', 'tiny')]
+    assert list(seen)[:5] == [f'{size}-modern' for size in gpts]
+    assert sorted(list(seen)[5:]) == sorted(f'{size}-original' for size in gpts + rnns)
+
+
+def test_finished_runs_of_the_nine_go_into_their_own_table(studied, capsys, monkeypatch, tmp_path):
+    run, calls = studied
+    monkeypatch.setattr(study, 'finished', lambda out_dir, options: 'gpt_micro-' in out_dir)
+    monkeypatch.setattr(study, 'results', lambda name, checkpoint: study.train(name, '', []))
+    run('--part=nine', '--list')
+    assert len(capsys.readouterr().out.splitlines()) == 12
+    groups = {row['name']: row['group'] for row in csv.DictReader(open(tmp_path / 'nine.csv'))}
+    assert groups == {'gpt_micro-modern': 'modern', 'gpt_micro-original': 'original'}
+    curves = list(csv.DictReader(open(tmp_path / 'nine_curves.csv')))
+    assert {point['name'] for point in curves} == set(groups)
+    assert not (tmp_path / 'study.csv').exists()
+    run('--part=nine')                              # what the table has is not trained again
+    assert len(calls) == 14 == len({name for name, _ in calls})
 
 
 def test_a_text_of_another_length_gets_as_many_notes_and_dearer_tokens_are_fewer(studied, tmp_path):
