@@ -28,6 +28,7 @@ import numpy as np
 from configurator import configure, fail
 from plumbing.files import atomic_write
 from scaling import (
+    beforehand,
     checks,
     collapse,
     commands,
@@ -283,7 +284,7 @@ def main():
     check(s)
     if s.table:
         rows, cautions = runs.read_table(s.table), []
-        curves, forecasts_made = runs.read_curves(s.table, rows), runs.read_forecasts(s.table)
+        curves, forecasts_made = runs.read_curves(s.table, rows), beforehand.read(s.table)
     else:
         (rows, curves, cautions), forecasts_made = runs.read_checkpoints(s.paths), []
     if not rows:
@@ -295,7 +296,7 @@ def main():
              f'as results/repeats.csv; {s.table or "these runs"} have no column unique_tokens')
 
     result = analyse(rows, s.bootstraps, s.seed, cautions)
-    result['foretold'] = runs.with_seen(forecasts_made, result['runs'])
+    result['foretold'] = beforehand.with_seen(forecasts_made, result['runs'])
     collapsed = collapse.collapse(curves, result['runs'])
     result['cautions'] += report.cautions_on_curves(collapsed, collapse.FAR)
     asked = forecasts(result, *s.predict) if s.predict else []
