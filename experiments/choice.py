@@ -55,13 +55,16 @@ def choose(data_dir, minutes, device='auto', resume=None):
 
     # The best number of passes of each width in the time that there is
     device = usable_device(device)
-    plain, dropped = (step_times(meta['vocab_size'], device, dropout) for dropout in (0, DROPOUT))
+    seconds_of = {dropout: step_times(meta['vocab_size'], device, dropout)
+                  for dropout in (0.0, DROPOUT)}
     for_steps = 60 * minutes * (1 - EVALUATING)
     best = None
     for width in WIDTHS:
-        passes = for_steps / plain(width) * STEP[0] * STEP[1] / train['tokens']
+        most = {dropout: for_steps / seconds(width) * STEP[0] * STEP[1] / train['tokens']
+                for dropout, seconds in seconds_of.items()}
+        passes = most[0.0]
         if passes > FEW_PASSES:
-            passes = max(FEW_PASSES, passes * plain(width) / dropped(width))
+            passes = max(FEW_PASSES, most[DROPOUT])
         n = 24 * width ** 2
         if passes < 1:          # a part of one pass: as much data as that, all of it new
             loss = repeats.predict(law, n, tokens * passes, copies, 1)
@@ -72,10 +75,11 @@ def choose(data_dir, minutes, device='auto', resume=None):
     _, width, passes = best
 
     batch_size, dropout = recipe_of_passes(passes, train['tokens'])
-    step_s = (dropped if dropout else plain)(width)
-    if batch_size < STEP[0]:
+    step_s = seconds_of[dropout](width)
+    if batch_size < STEP[0]:        # a smaller step takes longer per token
         step_s = step_time(width, meta['vocab_size'], device, dropout, batch_size)
-    steps = max(1, round(passes * train['tokens'] / batch_size / STEP[1]))
+    steps = passes * train['tokens'] / batch_size / STEP[1]
+    steps = max(1, round(min(steps, for_steps / step_s)))
 
     # As many evaluations as cost little; a target costs a third of one that is trained on
     seconds = steps * step_s
@@ -84,7 +88,8 @@ def choose(data_dir, minutes, device='auto', resume=None):
     seconds += evaluations * evaluation_s
     print(f"config/gpt.py: {train.get('tunes', 0) / (1 + copies):,.0f} tunes, {tokens:,} tokens, "
           f'{copies:.0f} transposed copies; for {minutes:g} minutes on this machine width {width} '
-          f'and {passes:.2g} passes are best: {steps:,} steps, about {clock(seconds)}. Others: '
+          f'and {passes:.2g} passes are best by the law of results/repeats.csv (tune books): '
+          f'{steps:,} steps, about {clock(seconds)}. Others: '
           '--minutes=…, or --n_embd=… with --epochs=… and --max_tokens=…', flush=True)
     return {'n_embd': width, 'batch_size': batch_size, 'epochs': int(np.ceil(passes)),
             'max_tokens': steps * batch_size * STEP[1], 'dropout': dropout,

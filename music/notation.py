@@ -140,8 +140,8 @@ def pitches(sharps):
 
 
 def encode(music, beats=False, repeats=False, phrases=False):
-    """Canonical text of `music`: header, then a line per bar. ValueError if an event is off the
-    barlines."""
+    """Canonical text of `music`: header, then a line per bar. ValueError if a change of meter,
+    tempo or key is off the barlines."""
     starts = bar_starts(music)
     fields = fields_of(music.meters, music.tempos, music.keys)
 
@@ -156,7 +156,7 @@ def encode(music, beats=False, repeats=False, phrases=False):
     bar_at = {onset: i for i, onset in enumerate(starts[:-1])}
     for onset, changed in fields.items():
         if onset not in bar_at:
-            raise ValueError(f'an event at {onset} is not on a barline')
+            raise ValueError(f'a change of meter, tempo or key at {onset} is not on a barline')
         bars[bar_at[onset]] = ''.join(f'[{field}]' for field in changed)
 
     # ... and then come the cells. Without `beats` a beat lasts MAX_BAR: only position 0 is on one,

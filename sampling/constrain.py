@@ -83,7 +83,8 @@ class Bar(cells.Part):
     voice: int = -1                     # of the present cell, or of the last one
     # Voices that must still have a cell -> mask of the pitches that are tied into it, perhaps none.
     ties_in: dict = field(default_factory=dict)
-    # Voice -> mask of the pitches that are tied into the next bar: so far, and all; None: any.
+    # Voice -> mask of the pitches that are tied into the next bar so far, and of those that must
+    # be (None: any may).
     ties_out: dict = field(default_factory=dict)
     required_ties: dict | None = None
     fields: int = 0                     # mask of the fields that may still stand in it
