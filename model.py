@@ -130,7 +130,7 @@ class Attention(nn.Module):
         dtype = q_BTHD.dtype
         if self.key_offset:
             # "What came after this before?" takes two layers: one to know the token before, one to
-            # look it up. A key with half of its channels (rotated with the other half) from the token
+            # look it up. A key with half of its channels (one of each rotated pair) from the token
             # before tells both, and one layer can copy.
             before_BTHD = torch.cat([before_B1HD, k_BTHD[:, :-1]], 1)
             k_BTHD = torch.cat([k_BTHD.chunk(2, 3)[0], before_BTHD.chunk(2, 3)[1]], 3)
