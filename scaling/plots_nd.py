@@ -12,9 +12,10 @@ FORECAST = '#D55E00'
 
 
 def shade(values):
-    """A function from a value to its colour, on a logarithmic scale over `values`."""
-    place = plt.matplotlib.colors.LogNorm(min(values), max(values))
-    return lambda value: plt.get_cmap(SHADES)(0.88 * float(place(value)))
+    """A function from a value to its colour: equal steps from one of the `values` to the next."""
+    ordered = np.unique(values)
+    steps = max(1, len(ordered) - 1)
+    return lambda value: plt.get_cmap(SHADES)(0.9 * np.searchsorted(ordered, value) / steps)
 
 
 def draw_law(result):
@@ -22,7 +23,7 @@ def draw_law(result):
     arch, law = next(iter(result['l_nd'].items()))
     with plt.rc_context(LOOK):
         figure, ax = plt.subplots(figsize=(11, 6.6), layout='constrained')
-        draw_runs(ax, law['chosen'], f'{spoken(arch)}: one law for all sizes and training lengths',
+        draw_runs(ax, law['chosen'], f'{spoken(arch)}: one law, a curve for each size',
                   unit(result))
         draw_envelope(ax, law)
         ax.legend(loc='upper right', title=f'N, {spoken(law["chosen"]["size"])}', ncols=2,
@@ -63,10 +64,12 @@ def draw_runs(ax, law, title, loss_unit):
 
 def draw_envelope(ax, law):
     budget = law['budget']
-    c = np.geomspace(*ax.get_xlim(), 60)
-    best = frontier.compute_optimal(budget, c, budget['flops_per_n_d'])
-    ax.plot(c, [row['loss'] for row in best], '--', color='#444444', lw=1.6,
-            label='best size for each C')
+    least, most = budget['data']['flops'].min(), budget['data']['flops'].max()
+    for ends, line, label in (((least, most), '-', 'best size for each C'),
+                              ((most, ax.get_xlim()[1]), '--', '…, outside of the data')):
+        c = np.geomspace(*ends, 60)
+        best = frontier.compute_optimal(budget, c, budget['flops_per_n_d'])
+        ax.plot(c, [row['loss'] for row in best], line, color='#444444', lw=1.2, label=label)
 
 
 def draw_residuals(result):
@@ -140,14 +143,17 @@ def draw_parts(result):
         for ax, part, key in zip(axes, ('recalled', 'new'), ('recalled_loss', 'rest_loss')):
             own = [run | {'loss': run[key]} for run in group]
             draw_part(ax, known[part], own)
-            kappa = f'κ = {known[part]["kappa"]:.2f} {interval(known[part]["ci"]["kappa"], ".2f")}'
+            kappa = f'κ = {known[part]["kappa"]:.2f} {interval(known[part]["ci"]["kappa"], ".1f")}'
             share = np.mean([run['recalled_share'] for run in group])
             share = share if part == 'recalled' else 1 - share
             ax.set_title(f'{part.capitalize()} ({share:.0%}): {kappa}', fontsize=13)
         axes[0].set_ylabel('loss, nats/token of these targets')
         axes[0].plot([], [], 'o', color='#444444', mfc='white', label='the longest run')
-        axes[0].plot([], [], ':', color='#444444', label='extending the curve')
-        axes[0].legend(handles=axes[0].lines[-2:], loc='lower left')
+        axes[0].plot([], [], ':', color='#444444', label='shrinking gains, no law')
+        axes[0].plot([], [], 'o', color='#444444', label='no curve: still learns to copy')
+        axes[0].legend(handles=axes[0].lines[-3:], loc='lower left')
+        figure.suptitle('κ = 1: shortages of N and D add up.  κ = 0: only the greater one counts.',
+                        fontsize=12)
         axes[1].legend(loc='lower left', title='N, non-embedding', ncols=2, columnspacing=1)
     return figure
 
