@@ -30,6 +30,8 @@ OPTIONS = [f'--batch_size={BATCH}', '--schedule=wsd', f'--cooldown_fraction={COO
 
 # Parts of the corpora, in tunes: up to 64 epochs, and up to 16.
 TUNES = {'quick': {50: 64, 200: 64, 800: 64, 3200: 16}, 'study': {100: 16, 400: 16}}
+# Of the base size, and in no law: forecast in results/repeats_prediction.csv before they were run.
+FORECAST = {500: 16, 2000: 16}
 SIZES = {'quick': ('gpt_2', 'gpt_1', 'gpt_4'), 'study': ('gpt_2',)}     # the first: the base
 # One thing changed at a time, of the base size and of at most so many tunes.
 CHANGES = {'copies5': [], 'one_rate': ['--embedding_lr=None', '--head_lr=None'],
@@ -58,6 +60,10 @@ def jobs(s, sized_options):
     for size in others:
         for tunes, epochs in TUNES[s.family].items():
             yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
+    if s.family == 'quick':
+        for tunes, epochs in FORECAST.items():
+            yield job(s, f'{base}-{tunes}-forecast', sized_options(base), tunes, epochs,
+                      change='forecast')
 
 
 def job(s, name, options, tunes, most_epochs, copies=0, change=None):
