@@ -63,8 +63,8 @@ def choose(data_dir, minutes, device='auto', resume=None):
         most = {dropout: for_steps / seconds(width) * STEP[0] * STEP[1] / train['tokens']
                 for dropout, seconds in seconds_of.items()}
         passes = most[0.0]
-        if passes > FEW_PASSES:
-            passes = max(FEW_PASSES, most[DROPOUT])
+        if passes * (1 + copies) > FEW_PASSES:
+            passes = max(FEW_PASSES / (1 + copies), most[DROPOUT])
         n = 24 * width ** 2
         if passes < 1:          # a part of one pass: as much data as that, all of it new
             loss = repeats.predict(law, n, tokens * passes, copies, 1)
@@ -74,7 +74,7 @@ def choose(data_dir, minutes, device='auto', resume=None):
             best = loss, width, passes
     _, width, passes = best
 
-    batch_size, dropout = recipe_of_passes(passes, train['tokens'])
+    batch_size, dropout = recipe_of_passes(passes, train['tokens'], copies)
     step_s = seconds_of[dropout](width)
     if batch_size < STEP[0]:        # a smaller step takes longer per token
         step_s = step_time(width, meta['vocab_size'], device, dropout, batch_size)

@@ -32,14 +32,16 @@ WIDEST_GIVEN = 16384            # what needs more is no model of two layers
 
 # On data seen more than once, as measured for config/gpt.py
 FEW = 1_000_000                 # in so few tokens a model learns more from steps of 2 windows
-FEW_PASSES = 2                  # with more there is dropout, which takes time
+FEW_PASSES = 2                  # over the tunes or copies of them: with more there is dropout
 DROPOUT = 0.1
 
 
-def recipe_of_passes(passes, train_tokens):
-    """(batch size, dropout) of so many passes over `train_tokens`."""
+def recipe_of_passes(passes, train_tokens, copies):
+    """(batch size, dropout) of so many passes over `train_tokens`, which hold each tune and so many
+    copies of it.
+    """
     batch_size = 2 if passes * train_tokens < FEW else 8
-    return batch_size, DROPOUT if passes > FEW_PASSES else 0.0
+    return batch_size, DROPOUT if passes * (1 + copies) > FEW_PASSES else 0.0
 
 
 # The family of a law's runs
@@ -141,10 +143,10 @@ def of_budget(answer, runs, data_tokens):
     return described(options, vocab_size, tokens, f' (N {short(n)})', needs)
 
 
-def of_passes(arch, n, passes, train_tokens, vocab_size, data_dir=None):
+def of_passes(arch, n, passes, train_tokens, copies, vocab_size, data_dir=None):
     """Two lines: the run of n non-embedding parameters on repeated data, and its command."""
     width = nearest_width(arch, n, 'non_embedding', vocab_size)
-    batch_size, dropout = recipe_of_passes(passes, train_tokens)
+    batch_size, dropout = recipe_of_passes(passes, train_tokens, copies)
     options = options_of(arch, width)
     block_size = settings_of(options).block_size
     steps_of_pass = n_windows(round(train_tokens), block_size) // batch_size
@@ -203,7 +205,7 @@ def of_tunes(law, rows, tunes):
     for one in (each for number in tunes for each in repeats.advice(law, rows, number)):
         lines += [f'{one["tunes"]:,} tunes, {one["copies"]} transposed copies',
                   *of_passes(arch, one['n'], one['epochs'], one['tokens'] * (1 + one['copies']),
-                             vocab_size)]
+                             one['copies'], vocab_size)]
     return lines
 
 
@@ -235,5 +237,5 @@ def of_folder(law, rows, data_dir, meta):
         vocabulary_of(rows[0]['arch'], rows)
     except ValueError as e:
         return [answer, f'    no train.py command: {e}']
-    return [answer, *of_passes(rows[0]['arch'], one['n'], one['epochs'], train['tokens'],
+    return [answer, *of_passes(rows[0]['arch'], one['n'], one['epochs'], train['tokens'], copies,
                                meta['vocab_size'], data_dir)]

@@ -167,12 +167,12 @@ def test_the_commands_for_tunes_make_the_passes_that_the_page_gives(repeated, la
         assert stated(above) == tokens_of(s, train_tokens) == s.max_tokens
         assert s.max_tokens / train_tokens == pytest.approx(float(passes.split()[0]), abs=0.06)
         assert n == f'{commands.counts_of("gpt", s.n_embd, VOCABULARY)["non_embedding"]:,}'
-        assert (s.batch_size, s.dropout) == commands.recipe_of_passes(float(passes.split()[0]), train_tokens)
+        assert (s.batch_size, s.dropout) == commands.recipe_of_passes(float(passes.split()[0]), train_tokens, int(copies))
     assert (tmp_path / 'repeats.md').read_text().count('python train.py') == 4
 
 
 def test_fewer_data_than_a_step_get_no_command():
-    line, = commands.of_passes('gpt', 1e5, passes=4, train_tokens=300, vocab_size=VOCABULARY)
+    line, = commands.of_passes('gpt', 1e5, passes=4, train_tokens=300, copies=5, vocab_size=VOCABULARY)
     assert 'no train.py command' in line
 
 
@@ -206,3 +206,8 @@ def test_what_cannot_be_answered_for_a_folder_is_one_line(repeated, tmp_path, mo
     assert 'no prepared data' in refused(monkeypatch, capsys, f'--table={repeated}', f'--data_dir={tmp_path}/none')
     table = write_table(tmp_path / 'runs.csv', family('gpt'))
     assert "'data_dir' needs a table" in refused(monkeypatch, capsys, f'--table={table}', f'--data_dir={data}')
+
+
+def test_transposed_copies_count_as_passes_where_dropout_is_chosen():
+    recipes = [commands.recipe_of_passes(passes, 5e6, copies)[1] for passes, copies in ((2, 0), (3, 0), (0.3, 5), (1, 5))]
+    assert recipes == [0, commands.DROPOUT, 0, commands.DROPOUT]
