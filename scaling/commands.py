@@ -161,7 +161,6 @@ def of_passes(arch, n, passes, train_tokens, copies, vocab_size, data_dir=None):
     return described(options, vocab_size, tokens)
 
 
-
 def described(options, vocab_size, tokens, size='', needs=''):
     """What a run is and how long it takes on this machine, and its command: two lines."""
     s = settings_of(options)
