@@ -29,6 +29,8 @@ DATA  := data/bundled/meta.json
 PIP   := $(VENV)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 MAKEFLAGS += -j$(CORES)
+# pip has compiled nothing, so without bytecode files each process would compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
