@@ -7,6 +7,7 @@
 The runs of the law must be of a family with one dial: config/gpt.py or config/rnn.py. The time is
 that of the training steps; evaluations, which depend on the data, come on top.
 """
+import functools
 import math
 import os
 import shlex
@@ -62,6 +63,7 @@ def model_of(s, vocab_size):
     return build_model(s.arch, {**vars(s), 'vocab_size': vocab_size})
 
 
+@functools.cache
 def counts_of(arch, width, vocab_size):
     """Sizes of a model of the family: total, non_embedding, compute (training FLOPs / 6)."""
     with torch.device('meta'):          # no memory, no time
