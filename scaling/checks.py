@@ -69,10 +69,10 @@ def beside_rules(group, law):
         return []
     n, d, loss = (law['data'][key] for key in ('n', 'd', 'loss'))
     by_law = predict_left_out(n, d, loss, np.array(list(edges.values())), law['form'])
-    rows = []
+    means, rows = mean_losses(group), []
     for (edge, mask), predicted in zip(edges.items(), by_law):
         rule = loss_of_the_size_below if edge == 'largest' else extended_curve
-        by_rule = np.array([rule(group, run) for run in group])
+        by_rule = np.array([rule(means, run) for run in group])
         known = mask & np.isfinite(by_rule)
         if known.any():
             rows.append({'edge': edge, 'runs': int(known.sum()),
@@ -89,20 +89,23 @@ def mean_losses(group):
     return {cell: tuple(np.mean(values, axis=0)) for cell, values in cells.items()}
 
 
-def loss_of_the_size_below(group, run):
-    """The rule for a larger size: the loss of the next smaller one after as many tokens, or nan."""
-    smaller = [(size, loss) for (size, _), (tokens, loss) in mean_losses(group).items()
+def loss_of_the_size_below(means, run):
+    """The rule for a larger size: the loss of the next smaller one after as many tokens, or nan.
+
+    means: of `mean_losses`.
+    """
+    smaller = [(size, loss) for (size, _), (tokens, loss) in means.items()
                if size < size_of(run) and abs(tokens / run['tokens'] - 1) < 0.02]
     return max(smaller)[1] if smaller else np.nan
 
 
-def extended_curve(group, run):
+def extended_curve(means, run):
     """The rule for more tokens, from the three longest shorter runs of the same size; else nan.
 
     The gain per log token shrinks by the same factor again: with three doublings of tokens,
-    next gain = last gain x (last gain / gain before).
+    next gain = last gain x (last gain / gain before). means: of `mean_losses`.
     """
-    own = sorted(point for (size, _), point in mean_losses(group).items()
+    own = sorted(point for (size, _), point in means.items()
                  if size == size_of(run) and point[0] < 0.98 * run['tokens'])
     if len(own) < 3:
         return np.nan

@@ -2,7 +2,7 @@
 import numpy as np
 
 from scaling import frontier
-from scaling.checks import extended_curve
+from scaling.checks import extended_curve, mean_losses
 from scaling.plots import LOOK, log_axis, plt, span, unit
 from scaling.report import interval, short, spoken
 from scaling.runs import size_of
@@ -173,7 +173,7 @@ def draw_part(ax, law, group):
             ax.plot(run['tokens'], run['loss'], 'o', color=colour(n), ms=7, zorder=3,
                     mfc='white' if longest else colour(n))
         before = [run for run in own if run['tokens'] < 0.98 * own[-1]['tokens']]
-        rule = extended_curve(own, own[-1])
+        rule = extended_curve(mean_losses(own), own[-1])
         if np.isfinite(rule):
             ax.plot([before[-1]['tokens'], own[-1]['tokens']], [before[-1]['loss'], rule], ':',
                     color='#444444', lw=1.4)

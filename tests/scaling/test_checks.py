@@ -67,10 +67,10 @@ def test_rules_are_what_they_say_and_a_law_that_does_not_beat_them_is_told():
     # Gains that shrink by a factor of each size's own: the rule is exact, and no form of L(N, D) is
     shrink = dict(zip(SIZES, np.linspace(0.5, 0.8, len(SIZES))))
     rows = group(lambda n, d: 2 + 10 / n ** 0.2 + shrink[n] ** np.log2(d / 1.25e6))
-    run = rows[4]                                               # the longest of the smallest size
-    assert checks.extended_curve(rows, run) == pytest.approx(run['loss'])
-    assert np.isnan(checks.extended_curve(rows, rows[2])) and np.isnan(checks.loss_of_the_size_below(rows, run))
-    assert checks.loss_of_the_size_below(rows, rows[9]) == pytest.approx(rows[4]['loss'])
+    means, run = checks.mean_losses(rows), rows[4]              # the longest of the smallest size
+    assert checks.extended_curve(means, run) == pytest.approx(run['loss'])
+    assert np.isnan(checks.extended_curve(means, rows[2])) and np.isnan(checks.loss_of_the_size_below(means, run))
+    assert checks.loss_of_the_size_below(means, rows[9]) == pytest.approx(rows[4]['loss'])
     law = heldout.fit(rows, 'total', bootstraps=50)
     law['checks'] = checks.check(rows, law)
     longest = next(rule for rule in law['checks']['rules'] if rule['edge'] == 'longest')
