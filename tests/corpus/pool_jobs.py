@@ -45,5 +45,5 @@ def logged(kind, n, folder):
     if kind == 'die once' and is_first:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == 'slow':
-        time.sleep(5)
+        time.sleep(3)
     return n

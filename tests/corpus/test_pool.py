@@ -17,10 +17,10 @@ from corpus import pool
 def test_every_job_is_answered_and_only_the_bad_ones_are_lost():
     bad = {5: ('die', 5), 9: ('hang', 9), 13: ('raise', 13), 17: ('eat', 17), 21: ('exit', 21)}
     jobs = [bad.get(i, ('square', i)) for i in range(40)]
-    outcomes = {job[1]: outcome for job, outcome in pool.run(work, jobs, 2, time_limit_s=2)}
+    outcomes = {job[1]: outcome for job, outcome in pool.run(work, jobs, 2, time_limit_s=1)}
     assert sorted(outcomes) == list(range(40))
     lost = {n: outcome.reason for n, outcome in outcomes.items() if isinstance(outcome, pool.Lost)}
-    assert lost == {5: 'worker died (exit -9)', 9: 'longer than 2 s', 13: "crash: KeyError: 'no such thing'", 17: 'out of memory',
+    assert lost == {5: 'worker died (exit -9)', 9: 'longer than 1 s', 13: "crash: KeyError: 'no such thing'", 17: 'out of memory',
                     21: 'worker died (exit 3)'}
     assert all(outcomes[n] == n * n for n in range(40) if n not in lost)
 
@@ -39,16 +39,16 @@ def test_jobs_are_drawn_only_when_a_worker_is_free():
 
 
 def test_no_worker_is_left_behind():
-    answers = pool.run(work, [('hang', 0)] * 3 + [('square', 1)], 2, time_limit_s=1)
+    answers = pool.run(work, [('hang', 0)] * 3 + [('square', 1)], 2, time_limit_s=0.2)
     list(answers)
     assert multiprocessing.active_children() == []
 
 
 def test_a_job_lost_by_chance_is_tried_again_with_more_time(tmp_path):
-    """A job of 5 s under a limit of 3 s, as on a busy machine, and one whose worker is killed the first time."""
+    """A job of 3 s under a limit of 2 s, as on a busy machine, and one whose worker is killed the first time."""
     jobs = [('log', (i, str(tmp_path))) for i in range(8)]
     jobs[2], jobs[5] = ('slow', (2, str(tmp_path))), ('die once', (5, str(tmp_path)))
-    outcomes = list(pool.run(work, jobs, 2, time_limit_s=3))
+    outcomes = list(pool.run(work, jobs, 2, time_limit_s=2))
     assert sorted(outcome for _, outcome in outcomes) == list(range(8))
     assert len(list(tmp_path.iterdir())) == 10                                          # two jobs were begun twice
 
