@@ -7,13 +7,18 @@ import torch
 from test_repeats import made_rows
 
 from experiments import choice
+from scaling import repeats
+
+
+@pytest.fixture(scope='module')
+def law():
+    return repeats.fit(made_rows())
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(monkeypatch, law):
     """A machine of a known speed, and a known law."""
-    rows = made_rows()
-    monkeypatch.setattr(choice, 'read_rows', lambda path: rows)
+    monkeypatch.setattr(repeats, 'fit', lambda rows: law)
     monkeypatch.setattr(choice, 'step_times', lambda vocab_size, device, dropout: lambda width: 2048 * width / 4e6)
     monkeypatch.setattr(choice, 'step_time', lambda width, vocab_size, device, dropout, batch_size: 256 * batch_size * width / 4e6)
 
