@@ -1,5 +1,6 @@
 """experiments/forecast.py: a run is forecast from committed rows alone, and before it is trained."""
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -16,22 +17,30 @@ TRUTH = {'E': 1.0, 'A': 60.0, 'B': 200.0, 'alpha': 0.35, 'beta': 0.32}
 M = 1_000_000
 
 
-@pytest.fixture
-def table(tmp_path, monkeypatch):
-    """A committed table of six sizes of the study, whose losses follow TRUTH."""
-    monkeypatch.setattr(forecast, 'load_meta', lambda path: {'vocab_size': 5000, 'splits': {'train': {'tokens': 39_830_264}}})
+@pytest.fixture(scope='module')
+def committed(tmp_path_factory):
+    """A folder with a committed table of six sizes of the study, whose losses follow TRUTH."""
+    folder, rows = tmp_path_factory.mktemp('committed'), []
     for i in range(1, 7):
         config = vars(configure(Training, model_options(f'gpt_{i}')))
         model = build_model('gpt', {**config, 'vocab_size': 5000})
         for tokens in (M, 2 * M, 4 * M, 8 * M, 16 * M):
             n = model.flops_per_token() / 6
-            runner.write_row(f'{tmp_path}/study.csv', {
+            rows.append({
                 'name': f'gpt_{i}-{tokens}', 'arch': 'gpt', 'seed': 1, 'tokens': tokens, 'flops': 6.0 * n * tokens,
                 **{f'n_{key}': float(model.num_params()[key]) for key in ('total', 'non_embedding')},
-                'loss': float(predict(TRUTH, n, tokens))}, ['name'])
-    git = ['git', '-C', str(tmp_path), '-c', 'user.name=a', '-c', 'user.email=a@b']
+                'loss': float(predict(TRUTH, n, tokens))})
+    runner.write_rows(f'{folder}/study.csv', rows, ['name'])
+    git = ['git', '-C', str(folder), '-c', 'user.name=a', '-c', 'user.email=a@b']
     for words in (['init', '-q'], ['add', '-A'], ['commit', '-qm', 'rows']):
         subprocess.run([*git, *words], check=True)
+    return folder
+
+
+@pytest.fixture
+def table(committed, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, 'load_meta', lambda path: {'vocab_size': 5000, 'splits': {'train': {'tokens': 39_830_264}}})
+    shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
     return tmp_path / 'study.csv'
 
 
