@@ -61,7 +61,7 @@ def same(a, b):
             == (b.voices, b.meters, b.tempos, b.keys, b.pickup))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pieces())
 def test_codec_identity_for_any_music(music):
     valid = {start: True for start in bar_starts(music)}
@@ -130,7 +130,7 @@ def test_marks_out_of_place_are_refused_with_their_line(lines, reason):
     assert str(error.value) == f'line {5 + len(lines)}: {reason} out of place'
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(st.sampled_from('ab'), max_size=60), st.lists(st.sampled_from('abcdef'), max_size=60))
 def test_repeats_unfold_to_what_was_folded(few, many):
     for bars in (few, many, many * 2, many + few * 2 + many):
