@@ -1,5 +1,6 @@
 """model.py and lstm.py: sizes, causality, the chunked loss, the caches."""
 import copy
+import functools
 import itertools
 import os
 import runpy
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from functorch.compile import make_boxed_func
+from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
 from torch._dynamo.backends.common import aot_autograd
 from torch._inductor.decomposition import select_decomp_table
 
@@ -133,30 +134,6 @@ def test_convolution_is_a_sum_of_padded_copies(T):
     assert torch.autograd.gradcheck(model_module.CausalConvolution.apply, (x, weight))
 
 
-def test_no_sum_goes_straight_into_a_part_of_a_buffer():
-    """Compiled for a GPU, torch 2.10 to 2.13 loses sums over rows that are stacked (pytorch issue 193061)."""
-    graphs = []
-
-    def keep(module, inputs):
-        graphs.append(module.graph)
-        return make_boxed_func(module.forward)
-
-    model = small('gpt', n_layer=1, positions='rotary', key_offset=True, qk_norm=True, conv_taps=4)
-    idx = torch.randint(0, 50, (3, 16))
-    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep, decompositions=select_decomp_table())
-    torch.compile(model, backend=backend)(idx, idx)[1].backward()
-    torch._dynamo.reset()
-
-    def name(node):
-        return node.target.__name__.split('.')[0] if node.op == 'call_function' else ''
-    stacked = [part for graph in graphs for node in graph.nodes if name(node) == 'cat' for part in node.args[0]]
-    for i, part in enumerate(stacked):
-        while name(part) in ('view', '_unsafe_view', 'unsqueeze', 'squeeze', 'permute', 'expand', 'slice', 'select'):
-            part = part.args[0]                                     # the same memory, seen in another shape
-        stacked[i] = name(part)
-    assert len(graphs) == 2 and len(stacked) > 10 and 'sum' not in stacked
-
-
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
 def test_loss_is_the_cross_entropy_of_the_logits(arch):
     model = small(arch)
@@ -229,19 +206,50 @@ def gradients(model, idx, targets, dtype, backend):
     return loss.item(), {name: p.grad.double() for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize('attention', [{}, dict(positions='rotary', key_offset=True, qk_norm=True, conv_taps=4)], ids=['plain', 'modern'])
-def test_the_graph_of_the_compiler_has_the_loss_and_gradients_of_eager_code(attention, monkeypatch):
-    """Heads of 48 channels, as in gpt_small, and a loss in three chunks. The graph is that of inductor, but it is not turned
-    into C++, which takes a minute; at the size of a GPU's runs it is, in test_cuda.py."""
-    monkeypatch.setitem(model_module.CHUNK_LOGITS, 'cpu', 22 * 50)
-    model = spread(small('gpt', n_layer=1, n_head=2, n_embd=96, **attention))
-    idx, targets = torch.randint(0, 50, (2, 4, 16))
-    assert len(model_module.chunks(torch.zeros(64, 96), 50)) == 3
-    loss, eager = gradients(model, idx, targets, torch.float32, None)
-    compiled_loss, compiled = gradients(model, idx, targets, torch.float32, 'aot_eager_decomp_partition')
+@pytest.fixture(scope='module', params=['plain', 'modern'])
+def compared(request):
+    """(loss, gradients) of eager code, the same of inductor's graphs, and the graphs, forward and backward.
+
+    Heads of 48 channels, as in gpt_small, and a loss in three chunks. The graphs are not turned into C++, which takes a
+    minute; at the size of a GPU's runs they are, in test_cuda.py."""
+    graphs = []
+
+    def keep(module, inputs):
+        graphs.append(module.graph)
+        return make_boxed_func(module.forward)
+
+    attention = dict(positions='rotary', key_offset=True, qk_norm=True, conv_taps=4) if request.param == 'modern' else {}
+    partition = functools.partial(min_cut_rematerialization_partition, compiler='inductor')
+    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep, decompositions=select_decomp_table(), partition_fn=partition)
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(model_module.CHUNK_LOGITS, 'cpu', 22 * 50)
+        model = spread(small('gpt', n_layer=1, n_head=2, n_embd=96, **attention))
+        idx, targets = torch.randint(0, 50, (2, 4, 16))
+        assert len(model_module.chunks(torch.zeros(64, 96), 50)) == 3
+        return (gradients(model, idx, targets, torch.float32, None),
+                gradients(model, idx, targets, torch.float32, backend), graphs)
+
+
+def test_the_graph_of_the_compiler_has_the_loss_and_gradients_of_eager_code(compared):
+    (loss, eager), (compiled_loss, compiled), _ = compared
     assert compiled_loss == pytest.approx(loss, rel=1e-5)
     for name, grad in eager.items():
         assert (compiled[name] - grad).norm() < 1e-4 * grad.norm(), name
+
+
+@pytest.mark.parametrize('compared', ['modern'], indirect=True)
+def test_no_sum_goes_straight_into_a_part_of_a_buffer(compared):
+    """Compiled for a GPU, torch 2.10 to 2.13 loses sums over rows that are stacked (pytorch issue 193061)."""
+    graphs = compared[2]
+
+    def name(node):
+        return node.target.__name__.split('.')[0] if node.op == 'call_function' else ''
+    stacked = [part for graph in graphs for node in graph.nodes if name(node) == 'cat' for part in node.args[0]]
+    for i, part in enumerate(stacked):
+        while name(part) in ('view', '_unsafe_view', 'unsqueeze', 'squeeze', 'permute', 'expand', 'slice', 'select'):
+            part = part.args[0]                                     # the same memory, seen in another shape
+        stacked[i] = name(part)
+    assert len(graphs) == 2 and len(stacked) > 10 and 'sum' not in stacked
 
 
 @pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
