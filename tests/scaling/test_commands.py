@@ -189,6 +189,7 @@ def folder(path, vocab_size=VOCABULARY, hash='0123abcd99', tunes=20):
 @pytest.mark.parametrize('change', [{}, {'vocab_size': 500}, {'hash': 'ffff0123'}, {'tunes': 21}])
 def test_a_folder_gets_size_and_passes_and_a_loss_only_if_it_has_the_music_of_the_table(change, repeated, law, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(repeats, 'fit', lambda *_: law)
+    monkeypatch.setattr(repeats, 'draw', lambda *_: None)
     monkeypatch.setattr(fit_scaling, 'write', lambda *_: None)
     data = folder(tmp_path / 'my tunes', **change)
     lines = run(monkeypatch, capsys, f'--table={repeated}', f'--data_dir={data}', f'--out_dir={tmp_path}')
