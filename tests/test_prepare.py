@@ -203,11 +203,17 @@ def test_folder_and_archive_give_the_same_tokens(corpus, prepared, tmp_path):
 def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(corpus, tmp_path, monkeypatch):
     out = str(tmp_path / 'out')
     command = [sys.executable, prepare.__file__, f'--source={corpus}', f'--out_dir={out}', *SMALL, '--workers=2']
-    for pause in (0.8, 1.4, 2.0, 2.5):
+
+    def written(folder, part):
+        return sum(part in name for name in os.listdir(folder)) if os.path.isdir(folder) else 0
+    has_a_shard, has_most_shards, writes_tokens = (
+        lambda: written(f'{out}/shards', '.json'), lambda: written(f'{out}/shards', '.json') > 6, lambda: written(out, '.bin'))
+    for moment in (has_a_shard, has_most_shards, writes_tokens):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(pause)
+        while process.poll() is None and not moment():
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL or moment is writes_tokens     # which are soon written
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     monkeypatch.setattr(prepare, 'histogram', histogram)
     run(corpus, str(tmp_path / 'undisturbed'))
