@@ -157,13 +157,13 @@ def test_missing_column_disables_only_what_needs_it(tmp_path):
     assert any('how many tokens' in text for text in result['cautions'])
 
 
-def test_many_token_counts_make_one_page(monkeypatch, tmp_path):
-    rng, tokens = np.random.default_rng(14), np.geomspace(1e6, 1e9, 100)
+def test_many_token_counts_make_one_page(monkeypatch, tmp_path, unseen):
+    rng, tokens = np.random.default_rng(14), np.geomspace(1e6, 1e9, 70)
     rows = [(f'{arch}{i}-{j}', arch, n, n / 2, tokens[j], (0.5 + 20 / n ** 0.3 + 40 / tokens[j] ** 0.25) * np.exp(0.01 * rng.normal()))
-            for arch in ('gpt', 'lstm') for i, n in enumerate(np.geomspace(1e5, 1e8, 6)) for j in rng.choice(100, 10, replace=False)]
+            for arch in ('gpt', 'lstm') for i, n in enumerate(np.geomspace(1e5, 1e8, 6)) for j in rng.choice(70, 7, replace=False)]
     run(monkeypatch, write_table(tmp_path / 'points.csv', rows), f'--out_dir={tmp_path}', '--bootstraps=100')
     result, report = read_results(tmp_path), (tmp_path / 'report.md').read_text()
-    assert len(rows) == 120 and set(result['l_nd']) == {'gpt', 'lstm'} and result['laws']
+    assert len({row[4] for row in rows}) >= 50 and set(result['l_nd']) == {'gpt', 'lstm'} and result['laws']
     assert len(report.splitlines()) <= 130 and max(map(len, report.splitlines())) < 700
     assert sum('Left out:' in text and text.startswith('L(N) ') for text in result['cautions']) == 1
 
