@@ -119,10 +119,10 @@ def test_a_last_window_that_is_not_whole_is_padded_with_minus_one():
 def torchrun(monkeypatch, data, out, *options):
     """train.py in two ranks that torchrun's agent starts here. Returns what each wrote to stderr.
 
-    The ranks are forks of a server that has imported torch, once for all of them.
+    The ranks are forks of a server that has imported torch and train.py, once for all of them.
     """
     monkeypatch.setattr(sys, 'argv', ['train.py', f'--data_dir={data}', f'--out_dir={out}', *TINY, *options])
-    multiprocessing.set_forkserver_preload(['torch._dynamo', 'torch.distributed.run'])
+    multiprocessing.set_forkserver_preload(['torch._dynamo', 'torch.distributed.run', 'train'])
     config = LaunchConfig(1, 1, 2, DefaultLogsSpecs(f'{out}-logs', Std.ERR), rdzv_backend='c10d', rdzv_endpoint='localhost:0',
                           local_addr='localhost', max_restarts=0, start_method='forkserver')
     handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
