@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
-from torch._dynamo.backends.common import aot_autograd
-from torch._inductor.decomposition import select_decomp_table
 
 import model as model_module
 from conftest import ROOT
@@ -212,6 +209,12 @@ def compared(request):
 
     Heads of 48 channels, as in gpt_small, and a loss in three chunks. The graphs are not turned into C++, which takes a
     minute; at the size of a GPU's runs they are, in test_cuda.py."""
+    from functorch.compile import (  # these take seconds
+        make_boxed_func,
+        min_cut_rematerialization_partition,
+    )
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._inductor.decomposition import select_decomp_table
     graphs = []
 
     def keep(module, inputs):
