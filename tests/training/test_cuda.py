@@ -1,7 +1,6 @@
 """On a GPU: what a CPU computes, resumption bit for bit, every number format. Skipped where torch sees none."""
 import itertools
 import os
-import random
 
 import pytest
 import test_model
@@ -129,9 +128,8 @@ def test_a_run_with_the_fast_kernels_goes_on_but_for_rounding(options, monkeypat
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason='fewer than two GPUs')
 def test_two_gpus_give_the_losses_of_one(monkeypatch, data, tmp_path):
     options = (*MODERN, '--device=cuda', '--batch_size=8', '--micro_batch_size=2', '--max_tokens=2560', '--epochs=3')
-    ranks = test_train.torchrun(data, tmp_path / 'two', options, '--nproc_per_node=2',
-                                f'--master_port={random.randrange(20000, 60000)}')
+    is_whole, words = test_train.torchrun(monkeypatch, data, tmp_path / 'two', *options)
+    assert is_whole, words
     one = run(monkeypatch, data, tmp_path / 'one', *options)
-    assert ranks.wait(timeout=300) == 0, ranks.stderr.read()
     losses = [[row['loss'] for row in history if 'loss' in row] for history in (one['history'], load(tmp_path / 'two')['history'])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
