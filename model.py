@@ -409,9 +409,8 @@ def checked_sum(model, groups):
     return {'total': total, **groups}
 
 
-# The head. The logits of a 5,000-token vocabulary are by far the largest tensor of a small model:
-# those of 4,096 tokens are 82 MB in fp32, several times over in the backward pass. So the loss and
-# its gradients are computed chunk by chunk in the forward pass.
+# The head. The logits of 4,096 tokens are 82 MB in fp32 at vocabulary 5,000, by far the largest
+# tensor of a small model. So the loss and its gradients are computed chunk by chunk.
 CHUNK_LOGITS = {'cpu': 2 ** 22, 'cuda': 2 ** 26}        # logits in a chunk, at most
 
 
@@ -462,12 +461,13 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             total = torch.zeros((), device=x_NC.device)
             grad_x, grad_weight, grad_bias = [], 0.0, 0.0
             for s in chunks(x_NC, len(bias_V)):
-                logits = F.linear(x_NC[s], weight, bias).float()
-                log_z = logits.logsumexp(1, keepdim=True)
-                target = targets_N[s, None]
-                total = total + (log_z - logits.gather(1, target)).sum()
-                p = (logits - log_z).exp()
-                d_logits = p.scatter_add(1, target, p.new_full(target.shape, -1.0)).to(x_NC.dtype)
+                logits, target = F.linear(x_NC[s], weight, bias).float(), targets_N[s, None]
+                top = logits.amax(1, keepdim=True)
+                p = (logits - top).exp_()           # in place: these are the step's largest tensors
+                z = p.sum(1, keepdim=True)
+                total = total + (top + z.log() - logits.gather(1, target)).sum()
+                p.div_(z).scatter_add_(1, target, p.new_full(target.shape, -1.0))   # - one_hot
+                d_logits = p.to(x_NC.dtype)
                 grad_x.append(d_logits @ weight)
                 grad_weight = grad_weight + (d_logits.T @ x_NC[s]).float()
                 grad_bias = grad_bias + d_logits.sum(0, dtype=torch.float32)
