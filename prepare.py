@@ -46,7 +46,7 @@ class Settings:
     out_dir: str | None = None          # None: data/NAME-OF-SOURCE
     overwrite: bool = False             # also if out_dir was made from another source
 
-    # What models are to read. None: on where most files are scores or ABC, off for MIDI.
+    # What models are to read. None: repeats on (not for lakh), the others for scores and ABC alone.
     like: str | None = None             # a checkpoint or data folder: with its notation, tokenizer
     converter: str = 'builtin'          # or midi2abc (Debian: abcmidi), as in the original study
     beats: bool | None = None           # a space before what starts on a beat
@@ -73,6 +73,8 @@ class Settings:
     def __post_init__(self):
         self.tokenizer_text = None      # that of --like
 
+
+MARKS = 'beats', 'repeats', 'phrases'
 
 # Below so many notes of train a default vocabulary has 1,000 ids instead of 5,000, and each tune
 # has 5 transposed copies: README, "Your own music".
@@ -127,7 +129,7 @@ def check(s):
     s.workers = s.workers or os.cpu_count()
 
     if s.converter == 'midi2abc':
-        for name in ('transpose', 'beats', 'repeats', 'phrases'):
+        for name in ('transpose', *MARKS):
             if getattr(s, name):
                 fail(f"{name}: {getattr(s, name)!r} must be off with converter='midi2abc'")
         if not shutil.which('midi2abc'):
@@ -167,19 +169,21 @@ def adopt(s):
 
 
 def suit_marks(s):
-    """Choose the marks that are not given: on for music that was written down as bars and beats.
+    """Choose the marks that are not given.
 
-    The first files of each source tell. A MIDI file's bars are often not those of its music.
+    Repeats: on, but not for lakh, which is as in the original study. Beats and phrases: on for
+    music that was written down as bars and beats, as the first files of each source tell; a MIDI
+    file's bars are often not those of its music, and there they cost more than they tell.
     """
-    marks = 'beats', 'repeats', 'phrases'
-    if None not in [getattr(s, mark) for mark in marks]:
+    if None not in [getattr(s, mark) for mark in MARKS]:
         return
     files = [item.name for source in s.source for item in islice(sources.items(source), 200)]
     written = [name for name in files if name.lower().endswith(('.abc', *SCORES))]
-    is_marked = s.converter == 'builtin' and 2 * len(written) > len(files)
-    for mark in marks:
+    is_written = 2 * len(written) > len(files)
+    fitting = {'beats': is_written, 'repeats': 'lakh' not in s.source, 'phrases': is_written}
+    for mark, fits in fitting.items():
         if getattr(s, mark) is None:
-            setattr(s, mark, is_marked)
+            setattr(s, mark, fits and s.converter == 'builtin')
 
 
 def suit(s, n_tunes):
@@ -210,7 +214,7 @@ def suit_train(s, n_tunes, n_notes):
         s.vocab_size = 1000 if is_small else 5000
     if s.transpose is None:
         s.transpose = 5 if is_small and s.converter == 'builtin' else 0
-    marks = [mark for mark in ('beats', 'repeats', 'phrases') if getattr(s, mark)]
+    marks = [mark for mark in MARKS if getattr(s, mark)]
     print(f'{n_tunes:,} tunes to train on, {n_notes:,} notes: vocabulary {s.vocab_size:,}, '
           f'{s.transpose} transposed copies of each; marks: {", ".join(marks) or "none"}; '
           f'val {s.val_fraction:g} and test {s.test_fraction:g} of all tunes')

@@ -34,7 +34,8 @@ from music.midi import write_midi
 from music.transpose import transposed
 from plumbing.files import atomic_write
 
-SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8']
+SMALL = ['--vocab_size=300', '--transpose=0', '--val_fraction=0.15', '--test_fraction=0.15', '--workers=1', '--shard_files=8',
+         '--beats=False', '--repeats=False', '--phrases=False']
 pool_run, converted = pool.run, {}
 
 
@@ -554,6 +555,23 @@ def test_defaults_prepare_a_small_corpus_with_every_side(tmp_path, count, capsys
     assert meta['splits']['train']['tunes'] > 4 * count     # with transposed copies
     assert meta['vocab_size'] <= 1000
     assert '5 transposed copies of each; marks: beats, repeats, phrases' in capsys.readouterr().out
+
+
+def test_marks_suit_the_source_and_what_is_given_stays(corpus, tmp_path):
+    abc = simple_tunes(tmp_path / 'mine', 3)
+    for source, options, marks in ((corpus, {}, (False, True, False)), (abc, {}, (True, True, True)),
+                                   (corpus, {'beats': True, 'repeats': False}, (True, False, False)),
+                                   (corpus, {'converter': 'midi2abc'}, (False, False, False))):
+        s = prepare.Settings(source=[source], **options)
+        prepare.suit_marks(s)
+        assert (s.beats, s.repeats, s.phrases) == marks, (source, options)
+
+
+def test_lakh_has_no_marks_as_in_the_original_study(monkeypatch):
+    monkeypatch.setattr(prepare.sources, 'items', lambda source: iter([]))
+    s = prepare.Settings(source=['lakh'])
+    prepare.suit_marks(s)
+    assert (s.beats, s.repeats, s.phrases) == (False, False, False)
 
 
 @pytest.mark.parametrize('count', [1, 9])
