@@ -73,7 +73,7 @@ def beside_rules(group, law):
     for (edge, mask), predicted in zip(edges.items(), by_law):
         rule = loss_of_the_size_below if edge == 'largest' else extended_curve
         by_rule = np.array([rule(means, run) for run in group])
-        known = mask & np.isfinite(by_rule)
+        known = mask & (by_rule > 0)        # else nan, or the curve was extended below 0
         if known.any():
             rows.append({'edge': edge, 'runs': int(known.sum()),
                          'law': rms(np.log(predicted[known] / loss[known])),

@@ -69,7 +69,8 @@ def unchanged(rows):
 
 
 def fit(rows, bootstraps=0, seed=0):
-    """The law of the unchanged `rows`: `theta`, `rms` of the residuals of log L, `draws`, `runs`.
+    """The law of the unchanged `rows`: `theta`, `rms` of the residuals of log L, `draws`, `runs`,
+    and `R_of_sizes`: {N: (R, its interval)}, each from the runs of that N alone.
 
     The rows of a curve are resampled together. Raises ValueError where they are too few.
     """
@@ -85,13 +86,21 @@ def fit(rows, bootstraps=0, seed=0):
     best = min(found, key=lambda one: one.cost)
     residual = np.log(surface(best.x, *data[:4]) / data[4])
 
-    draws = []
-    for _ in range(bootstraps):
-        k = curves.max() + 1
-        weight = rng.multinomial(k, np.full(k, 1 / k))[curves]
-        draws.append(least(best.x, data, weight).x)
+    def drawn(some, times):
+        """Parameters from the curves of `some` rows, resampled so many times."""
+        own = np.unique(curves[some])
+        weights = [np.bincount(rng.choice(own, len(own)), minlength=curves.max() + 1)[curves]
+                   for _ in range(times)]
+        return np.array([least(best.x, data, weight).x for weight in weights])
+
+    draws = drawn(np.ones(len(rows), bool), bootstraps)
+    R_of_sizes = {}
+    for size in np.unique(data[0]) if bootstraps else ():
+        own, R = data[0] == size, NAMES.index('R')
+        R_of_sizes[size] = (np.exp(least(best.x, data, own).x[R]),
+                            np.exp(np.quantile(drawn(own, bootstraps)[:, R], [0.025, 0.975])))
     return {'theta': best.x, 'rms': float(np.sqrt(np.mean(residual ** 2))), 'runs': len(rows),
-            'draws': np.array(draws)}
+            'draws': draws, 'R_of_sizes': R_of_sizes}
 
 
 def least(start, data, weight):
@@ -172,6 +181,8 @@ def page(law, rows, tunes):
     for name in NAMES:
         low, high = np.quantile([one[name] for one in drawn], [0.025, 0.975])
         lines.append(f'| {name} | {values[name]:.3g} | {low:.3g} to {high:.3g} |')
+    for size, (R, (low, high)) in law['R_of_sizes'].items():
+        lines.append(f'| R from N = {size:,.0f} alone | {R:.3g} | {low:.3g} to {high:.3g} |')
     lines += ['', '| tunes | tokens | transposed copies | N | best passes | loss, nats/note '
               '| beyond the data |', '|' + '---|' * 7]
     for one in (each for number in tunes for each in advice(law, rows, number)):

@@ -109,3 +109,10 @@ def test_tunes_of_another_table_are_one_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         fit_scaling.main()
     assert 'unique_tokens' in capsys.readouterr().err
+
+
+def test_what_passes_are_worth_is_found_from_each_size_alone():
+    law = repeats.fit(made_rows(), bootstraps=2)
+    assert len(law['R_of_sizes']) > 1
+    for R, (low, high) in law['R_of_sizes'].values():
+        assert low <= high and R == pytest.approx(TRUTH['R'], rel=0.2)
