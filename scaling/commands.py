@@ -223,7 +223,7 @@ def of_folder(law, rows, data_dir, meta):
                      for key in ('n_non_embedding', 'unique_tokens'))
     one = repeats.best_of(law, np.unique(sizes), tokens, copies)
     answer = (f'{data_dir}, {tokens:,} tokens, {copies:.1f} transposed copies: N {one["n"]:,.0f}, '
-              f'best passes {one["epochs"]:.1f} {interval(one["epochs_ci"], ".1f")}')
+              f'passes {one["epochs"]:.1f} {interval(one["epochs_ci"], ".1f")}')
     far = max(tokens / unique.max(), unique.min() / tokens)
     if far > 1:
         answer += f', {far:.1f} times beyond the data'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from scaling import checks, frontier, heldout, laws, runs
+from scaling import checks, commands, frontier, heldout, laws, repeats, runs
 
 
 def read(name):
@@ -185,3 +185,17 @@ def test_the_original_study_has_the_exponents_that_are_written(results):
     low, high = laws.fit_offset(*runs.average_seeds(rows, 'n_total'))['alpha_ci']
     assert (low, high) == pytest.approx((0.087, 1.976), abs=6e-4)
     assert 'anything from 0.087 to 1.98 fits' in results
+
+
+def test_the_table_for_musicians_is_that_of_the_law_of_repeated_data():
+    rows = runs.read_table(os.path.join(ROOT, 'results', 'repeats.csv'))
+    law = repeats.fit(rows)
+    sizes, tokens = (np.array([run[key] for run in rows], float) for key in ('n_non_embedding', 'unique_tokens'))
+    tokens_of_a_tune = np.mean(tokens / [float(run['unique_tunes']) for run in rows])
+    table = table_below(read('README.md'), 'tunes')
+    assert [re.split('[,;] (?=[a-z])', line[0])[0] for line in table] == ['50', '300', '3,000', '30,000']
+    for first, width, passes, *_, loss, _ in table:
+        tunes = int(first.split(', e')[0].replace(',', ''))
+        one = repeats.best_of({**law, 'draws': [law['theta']]}, np.unique(sizes), tunes * tokens_of_a_tune, 5)
+        assert float(passes.split()[0]) == pytest.approx(one['epochs'], rel=0.02) and loss.split()[0] == f'{one["loss"]:.2f}'
+        assert int(width.split(';')[0]) == commands.nearest_width('gpt', one['n'], 'non_embedding', 1000)

@@ -195,7 +195,7 @@ def test_a_folder_gets_size_and_passes_and_a_loss_only_if_it_has_the_music_of_th
     lines = run(monkeypatch, capsys, f'--table={repeated}', f'--data_dir={data}', f'--out_dir={tmp_path}')
     (above, s), = commands_in(lines)
     answer = lines[lines.index(above) - 1]
-    assert '40,000 tokens, 2.0 transposed copies' in answer and 'best passes' in answer
+    assert '40,000 tokens, 2.0 transposed copies' in answer and ', passes ' in answer
     assert (', loss ' in answer) == (not change) and ('; no loss, as' in answer) == bool(change)
     assert s.data_dir == str(data) and stated(above) == tokens_of(s, 120_000) == s.max_tokens
 

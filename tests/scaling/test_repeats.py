@@ -10,7 +10,7 @@ import fit_scaling
 from conftest import ROOT
 from scaling import repeats
 
-TRUTH = {'E': 0.5, 'A': 0.3, 'alpha': 0.4, 'B': 2.0, 'beta': 0.3, 'R': 8.0, 'C': 0.05, 'delta': 1.2, 'gamma': 0.2, 'eta': 0.6,
+TRUTH = {'E': 0.5, 'A': 0.3, 'alpha': 0.4, 'B': 2.0, 'beta': 0.3, 'R': 4.0, 'C': 1.4, 'delta': 0.25, 'gamma': 0.1, 'eta': 0.35,
          'worth': 0.3}
 
 
@@ -46,15 +46,20 @@ def test_a_known_law_is_found_again_with_its_best_number_of_passes():
 def test_the_best_number_of_passes_has_the_least_loss_and_keeps_its_limit():
     law = {'theta': theta_of(TRUTH)}
     epochs, loss = repeats.best_epochs(law, 1e5, 1e5, 0)
-    assert all(loss <= repeats.predict(law, 1e5, 1e5, 0, other) for other in (1, epochs / 1.3, epochs * 1.3, 50))
+    assert all(loss <= 1.01 * repeats.predict(law, 1e5, 1e5, 0, other) for other in np.geomspace(1, 50, 30))
+    assert all(loss < repeats.predict(law, 1e5, 1e5, 0, fewer) for fewer in (1, epochs / 1.5, epochs / 1.05))
     assert 1 < epochs < 50
     assert repeats.best_epochs(law, 1e5, 1e5, 0, most=1.5)[0] == pytest.approx(1.5)
 
 
-def test_one_pass_over_new_data_is_the_law_of_new_data():
-    E, A, alpha, B, beta = (TRUTH[name] for name in ('E', 'A', 'alpha', 'B', 'beta'))
-    expected = E + A / 2 ** alpha + B / 3 ** beta
-    assert repeats.predict({'theta': theta_of(TRUTH)}, 2e5, 3e5, 0, 1) == pytest.approx(expected)
+def test_the_loss_is_nearly_the_larger_of_what_is_learned_and_what_is_overfitted():
+    E, A, alpha, B, beta, R, C, delta, gamma, eta, _ = TRUTH.values()
+    for epochs in (1, 2, 64):
+        learned = E + A / 2 ** alpha + B / (3 * (1 + R * (1 - np.exp((1 - epochs) / R)))) ** beta
+        overfitted = C * epochs ** delta * 2 ** gamma / 3 ** eta
+        loss = repeats.predict({'theta': theta_of(TRUTH)}, 2e5, 3e5, 0, epochs)
+        assert loss == pytest.approx((learned ** 8 + overfitted ** 8) ** (1 / 8))
+        assert max(learned, overfitted) <= loss <= 1.1 * max(learned, overfitted)
 
 
 def test_runs_far_above_the_best_of_their_curve_are_left_out_and_too_few_are_refused():
