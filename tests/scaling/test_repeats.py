@@ -49,7 +49,7 @@ def test_the_best_number_of_passes_has_the_least_loss_and_keeps_its_limit():
     assert all(loss <= 1.01 * repeats.predict(law, 1e5, 1e5, 0, other) for other in np.geomspace(1, 50, 30))
     assert all(loss < repeats.predict(law, 1e5, 1e5, 0, fewer) for fewer in (1, epochs / 1.5, epochs / 1.05))
     assert 1 < epochs < 50
-    assert repeats.best_epochs(law, 1e5, 1e5, 0, most=1.5)[0] == pytest.approx(1.5)
+    assert 1.4 < repeats.best_epochs(law, 1e5, 1e5, 0, most=1.5)[0] <= 1.5
 
 
 def test_the_loss_is_nearly_the_larger_of_what_is_learned_and_what_is_overfitted():
