@@ -69,7 +69,7 @@ def choose(data_dir, minutes, device='auto', resume=None):
         if passes < 1:          # a part of one pass: as much data as that, all of it new
             loss = repeats.predict(law, n, tokens * passes, copies, 1)
         else:
-            passes, loss = repeats.best_epochs(law, n, tokens, copies, passes)
+            passes, loss = repeats.enough_passes(law, n, tokens, copies, passes)
         if best is None or loss < best[0]:
             best = loss, width, passes
     _, width, passes = best

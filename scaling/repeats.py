@@ -2,7 +2,7 @@
 
     law = fit(rows)                             # of results/repeats.csv
     predict(law, n=1e5, tokens=94_000, copies=5, epochs=4)
-    best_epochs(law, n=1e5, tokens=94_000, copies=5)
+    enough_passes(law, n=1e5, tokens=94_000, copies=5)
 
     L = (learned^8 + overfitted^8)^(1/8)                nearly the larger of two curves
 
@@ -131,7 +131,7 @@ def predict(law, n, tokens, copies, epochs):
     return float(surface(law['theta'], np.asarray(n, float), tokens, copies, epochs))
 
 
-def best_epochs(law, n, tokens, copies, most=200.0):
+def enough_passes(law, n, tokens, copies, most=200.0):
     """(epochs, loss): the fewest passes whose loss is within ENOUGH of the least of `most` passes.
 
     Where much data meet a small model the loss is flat over many passes.
@@ -166,9 +166,9 @@ def advice(law, rows, tunes):
 
 def best_of(law, sizes, tokens, copies):
     """The best of `sizes` on so much data: n, epochs, epochs_ci, loss, loss_ci (see `advice`)."""
-    (loss, epochs), size = min((best_epochs(law, size, tokens, copies)[::-1], size)
+    (loss, epochs), size = min((enough_passes(law, size, tokens, copies)[::-1], size)
                                for size in sizes)
-    drawn = np.array([best_epochs({'theta': theta}, size, tokens, copies)
+    drawn = np.array([enough_passes({'theta': theta}, size, tokens, copies)
                       for theta in law['draws']])
     ends = np.quantile(drawn, [0.025, 0.975], axis=0)
     return {'n': size, 'epochs': epochs, 'epochs_ci': ends[:, 0].tolist(), 'loss': loss,

@@ -37,19 +37,19 @@ def test_a_known_law_is_found_again_with_its_best_number_of_passes():
     law = repeats.fit(made_rows())
     assert law['rms'] < 1e-4
     for tokens in (1e4, 2e5):
-        found, loss = repeats.best_epochs(law, 1e5, tokens, 2)
-        true, least = repeats.best_epochs({'theta': theta_of(TRUTH)}, 1e5, tokens, 2)
+        found, loss = repeats.enough_passes(law, 1e5, tokens, 2)
+        true, least = repeats.enough_passes({'theta': theta_of(TRUTH)}, 1e5, tokens, 2)
         assert found == pytest.approx(true, rel=0.05) and loss == pytest.approx(least, rel=2e-3)
     assert repeats.parameters(law['theta'])['worth'] == pytest.approx(0.3, abs=0.03)
 
 
 def test_the_best_number_of_passes_has_the_least_loss_and_keeps_its_limit():
     law = {'theta': theta_of(TRUTH)}
-    epochs, loss = repeats.best_epochs(law, 1e5, 1e5, 0)
+    epochs, loss = repeats.enough_passes(law, 1e5, 1e5, 0)
     assert all(loss <= 1.01 * repeats.predict(law, 1e5, 1e5, 0, other) for other in np.geomspace(1, 50, 30))
     assert all(loss < repeats.predict(law, 1e5, 1e5, 0, fewer) for fewer in (1, epochs / 1.5, epochs / 1.05))
     assert 1 < epochs < 50
-    assert 1.4 < repeats.best_epochs(law, 1e5, 1e5, 0, most=1.5)[0] <= 1.5
+    assert 1.4 < repeats.enough_passes(law, 1e5, 1e5, 0, most=1.5)[0] <= 1.5
 
 
 def test_the_loss_is_nearly_the_larger_of_what_is_learned_and_what_is_overfitted():
@@ -74,7 +74,7 @@ def test_runs_far_above_the_best_of_their_curve_are_left_out_and_too_few_are_ref
 
 def test_resampled_laws_scatter_about_the_truth():
     law = repeats.fit(made_rows(noise=0.01), bootstraps=8)
-    passes = [repeats.best_epochs({'theta': theta}, 1e5, 1e5, 0)[0] for theta in law['draws']]
+    passes = [repeats.enough_passes({'theta': theta}, 1e5, 1e5, 0)[0] for theta in law['draws']]
     assert 0 < np.std(np.log(passes)) < 0.3
 
 
