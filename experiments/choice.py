@@ -48,6 +48,7 @@ def choose(data_dir, minutes, device='auto', resume=None):
     train = meta['splits']['train']
     tokens = meta.get('untransposed', train['tokens'])
     copies = train['tokens'] / tokens - 1
+    tunes = train['tunes'] / (1 + copies)
     try:
         law = repeats.fit(read_rows(REPEATS))
     except ValueError as e:
@@ -67,9 +68,9 @@ def choose(data_dir, minutes, device='auto', resume=None):
             passes = max(FEW_PASSES / (1 + copies), most[DROPOUT])
         n = 24 * width ** 2
         if passes < 1:          # a part of one pass: as much data as that, all of it new
-            loss = repeats.predict(law, n, tokens * passes, copies, 1)
+            loss = repeats.predict(law, n, tokens * passes, tunes * passes, copies, 1)
         else:
-            passes, loss = repeats.enough_passes(law, n, tokens, copies, passes)
+            passes, loss = repeats.enough_passes(law, n, tokens, tunes, copies, passes)
         if best is None or loss < best[0]:
             best = loss, width, passes
     _, width, passes = best
@@ -86,7 +87,7 @@ def choose(data_dir, minutes, device='auto', resume=None):
     evaluation_s = step_s * meta['splits']['val']['tokens'] / batch_size / STEP[1] / 3
     evaluations = int(np.clip(EVALUATING * seconds / evaluation_s, 8, 20))
     seconds += evaluations * evaluation_s
-    print(f"config/gpt.py: {train.get('tunes', 0) / (1 + copies):,.0f} tunes, {tokens:,} tokens, "
+    print(f"config/gpt.py: {tunes:,.0f} tunes, {tokens:,} tokens, "
           f'{copies:.0f} transposed copies; for {minutes:g} minutes on this machine width {width} '
           f'and {passes:.2g} passes are best by the law of results/repeats.csv (tune books): '
           f'{steps:,} steps, about {clock(seconds)}. Others: '

@@ -221,7 +221,7 @@ def of_folder(law, rows, data_dir, meta):
     copies = train['tokens'] / tokens - 1
     sizes, unique = (np.array([row[key] for row in rows], float)
                      for key in ('n_non_embedding', 'unique_tokens'))
-    one = repeats.best_of(law, np.unique(sizes), tokens, copies)
+    one = repeats.best_of(law, np.unique(sizes), tokens, train['tunes'] / (1 + copies), copies)
     answer = (f'{data_dir}, {tokens:,} tokens, {copies:.1f} transposed copies: N {one["n"]:,.0f}, '
               f'passes {one["epochs"]:.1f} {interval(one["epochs_ci"], ".1f")}')
     far = max(tokens / unique.max(), unique.min() / tokens)

@@ -196,6 +196,6 @@ def test_the_table_for_musicians_is_that_of_the_law_of_repeated_data():
     assert [re.split('[,;] (?=[a-z])', line[0])[0] for line in table] == ['50', '300', '3,000', '30,000']
     for first, width, passes, *_, loss, _ in table:
         tunes = int(first.split(', e')[0].replace(',', ''))
-        one = repeats.best_of({**law, 'draws': [law['theta']]}, np.unique(sizes), tunes * tokens_of_a_tune, 5)
+        one = repeats.best_of({**law, 'draws': [law['theta']]}, np.unique(sizes), tunes * tokens_of_a_tune, tunes, 5)
         assert float(passes.split()[0]) == pytest.approx(one['epochs'], rel=0.02) and loss.split()[0] == f'{one["loss"]:.2f}'
         assert int(width.split(';')[0]) == commands.nearest_width('gpt', one['n'], 'non_embedding', 1000)

@@ -23,10 +23,10 @@ def machine(monkeypatch, law):
     monkeypatch.setattr(choice, 'step_time', lambda width, vocab_size, device, dropout, batch_size: 256 * batch_size * width / 4e6)
 
 
-def folder(tmp_path, tokens, copies=0):
-    path = tmp_path / f'{tokens}-{copies}'
+def folder(tmp_path, tokens, copies=0, tokens_of_tune=100):
+    path = tmp_path / f'{tokens}-{copies}-{tokens_of_tune}'
     path.mkdir()
-    counts = {'tunes': 100 * (1 + copies), 'tokens': tokens * (1 + copies), 'notes': 10, 'characters': 10}
+    counts = {'tunes': tokens // tokens_of_tune * (1 + copies), 'tokens': tokens * (1 + copies), 'notes': 10, 'characters': 10}
     meta = {'vocab_size': 1000, 'tokenizer': {'kind': 'bpe'}, 'untransposed': tokens, 'splits': {'train': counts, 'val': counts}}
     (path / 'meta.json').write_text(json.dumps(meta))
     return str(path)
@@ -37,6 +37,11 @@ def test_fewer_data_are_seen_more_often_and_by_a_smaller_model(tmp_path, machine
     assert few['n_embd'] < many['n_embd'] and few['epochs'] > many['epochs'] and few['max_tokens'] < many['max_tokens']
     assert (few['batch_size'], many['batch_size']) == (2, 8) and (few['dropout'], many['dropout']) == (0.1, 0.0)
     assert capsys.readouterr().out.count('passes are best') == 2
+
+
+def test_a_few_long_tunes_are_seen_less_often_than_many_short_ones_of_as_many_tokens(tmp_path, machine):
+    long, short = (choice.choose(folder(tmp_path, 100_000, tokens_of_tune=length), 100) for length in (3000, 100))
+    assert 2 * long['max_tokens'] < short['max_tokens'] and long['n_embd'] <= short['n_embd']
 
 
 def test_the_budget_fits_the_time(tmp_path, machine):
