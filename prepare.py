@@ -55,7 +55,7 @@ class Settings:
 
     # The tokenizer.
     tokenizer: str = 'bpe'              # or char: an id per character, vocab_size follows from it
-    vocab_size: int | None = None       # all ids, <|tune|> too; None: suits the corpus (see SMALL)
+    vocab_size: int | None = None       # all ids, <|tune|> too; None: 1,000 or 5,000, by its notes
     tokenizer_chars: int = 50_000_000   # at most so much of train, chosen by hash, trains it
 
     # The split.
@@ -76,9 +76,9 @@ class Settings:
 
 MARKS = 'beats', 'repeats', 'phrases'
 
-# Below so many notes of train a default vocabulary has 1,000 ids instead of 5,000, and each tune
-# has 5 transposed copies: README, "Your own music".
-SMALL = 5_000_000
+# Below so many notes of train a tune has 5 transposed copies, and a default vocabulary has 1,000 ids
+# instead of 5,000, which pay for larger models only: README, "Your own music".
+FEW_NOTES, SMALL_VOCABULARY = 5_000_000, 20_000_000
 
 
 def check(s):
@@ -209,11 +209,11 @@ def suit_train(s, n_tunes, n_notes):
 
     Returns whether the vocabulary may be smaller than that, if the music has too few patterns.
     """
-    is_small, is_default = n_notes < SMALL, s.vocab_size is None
+    is_default = s.vocab_size is None
     if s.vocab_size is None:
-        s.vocab_size = 1000 if is_small else 5000
+        s.vocab_size = 1000 if n_notes < SMALL_VOCABULARY else 5000
     if s.transpose is None:
-        s.transpose = 5 if is_small and s.converter == 'builtin' else 0
+        s.transpose = 5 if n_notes < FEW_NOTES and s.converter == 'builtin' else 0
     marks = [mark for mark in MARKS if getattr(s, mark)]
     print(f'{n_tunes:,} tunes to train on, {n_notes:,} notes: vocabulary {s.vocab_size:,}, '
           f'{s.transpose} transposed copies of each; marks: {", ".join(marks) or "none"}; '

@@ -587,7 +587,7 @@ def test_shares_follow_the_size_of_the_corpus():
         s = prepare.check(prepare.Settings(source='lakh'))
         prepare.suit(s, n)
         assert (s.val_fraction, s.test_fraction) == (share, share)
-    for notes, vocabulary, copies in ((10 ** 4, 1000, 5), (10 ** 6, 1000, 5), (10 ** 8, 5000, 0)):
+    for notes, vocabulary, copies in ((10 ** 4, 1000, 5), (10 ** 6, 1000, 5), (10 ** 7, 1000, 0), (10 ** 8, 5000, 0)):
         s = prepare.check(prepare.Settings(source='lakh', val_fraction=0.1, test_fraction=0.1))
         assert prepare.suit_train(s, 1, notes) and (s.vocab_size, s.transpose) == (vocabulary, copies)
         s = prepare.check(prepare.Settings(source='lakh', val_fraction=0.1, test_fraction=0.1, vocab_size=77, transpose=2))
