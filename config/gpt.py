@@ -49,7 +49,7 @@ if n_layer == 2:
 # against 1.624 at width 160 (results/learning_rates.csv). These best ones are twice the rule's,
 # which is for longer runs: at 1.1M tokens it gives 1.640 and 1.562.
 embedding_lr = 0.1 if batch_size >= 8 else 0.05
-head_lr = embedding_lr / 2
+head_lr = embedding_lr and embedding_lr / 2         # None: the rate of the blocks
 
 # Part of the run's name: out/gpt-256, out/gpt-6x288; out/gpt where the width was chosen.
 if not _chosen:

@@ -47,22 +47,26 @@ def jobs(s, sized_options):
     epochs at a constant learning rate; the shorter ones decay off snapshots of it.
     """
     base, *others = SIZES[s.family]
+
+    def options_of(size):
+        return [*sized_options(size), *OPTIONS]
+
     for tunes, epochs in TUNES[s.family].items():
-        yield job(s, f'{base}-{tunes}', sized_options(base), tunes, epochs)
+        yield job(s, f'{base}-{tunes}', options_of(base), tunes, epochs)
     if s.family == 'quick':
         for change, options in CHANGES.items():
             for tunes, epochs in TUNES['quick'].items():
                 if tunes <= CHANGED_TUNES:
                     copies = int(change.removeprefix('copies')) if 'copies' in change else 0
                     most = epochs // 4 if copies else epochs        # a pass is (1 + copies) as long
-                    yield job(s, f'{base}-{tunes}-{change}', [*sized_options(base), *options],
+                    yield job(s, f'{base}-{tunes}-{change}', [*options_of(base), *options],
                               tunes, most, copies, change)
     for size in others:
         for tunes, epochs in TUNES[s.family].items():
-            yield job(s, f'{size}-{tunes}', sized_options(size), tunes, epochs)
+            yield job(s, f'{size}-{tunes}', options_of(size), tunes, epochs)
     if s.family == 'quick':
         for tunes, epochs in FORECAST.items():
-            yield job(s, f'{base}-{tunes}-forecast', sized_options(base), tunes, epochs,
+            yield job(s, f'{base}-{tunes}-forecast', options_of(base), tunes, epochs,
                       change='forecast')
 
 
@@ -79,7 +83,7 @@ def job(s, name, options, tunes, most_epochs, copies=0, change=None):
 
     runs = []
     for epochs in ends:
-        its_options = [*options, *OPTIONS, f'--epochs={epochs}']
+        its_options = [*options, f'--epochs={epochs}']
         if epochs == ends[0] and begins:
             its_options.append(f'--snapshots={",".join(map(str, begins.values()))}')
         elif epochs != ends[0]:
