@@ -76,8 +76,8 @@ class Settings:
 
 MARKS = 'beats', 'repeats', 'phrases'
 
-# Below so many notes of train a tune has 5 transposed copies, and a default vocabulary has 1,000 ids
-# instead of 5,000, which pay for larger models only: README, "Your own music".
+# Below so many notes of train a tune has 5 transposed copies, and a default vocabulary 1,000 ids,
+# which suit small models, instead of 5,000: README, "Your own music".
 FEW_NOTES, SMALL_VOCABULARY = 5_000_000, 20_000_000
 
 
