@@ -355,13 +355,6 @@ def group_runs(rows, ignore=()):
     return [(dict(shared), group) for (shared, _), group in ranked]
 
 
-def choose_l_n(rows):
-    """(conditions, runs, cautions): the group with most sizes, and why the other runs are left
-    out."""
-    shared, group = group_runs(rows)[0]
-    return shared, group, left_out(rows, group, 'L(N)')
-
-
 def past_copying(group):
     """(runs, cautions): without GPTs of the original attention that do not copy yet (COPIED).
 
