@@ -185,8 +185,9 @@ def analyse(rows, bootstraps, seed, cautions=()):
     """What scaling.json holds: loss_unit, conditions, laws, efficiency, l_nd, runs, cautions."""
     unit = runs.choose_unit(rows)
     rows, of_rates = runs.best_rates(rows)
-    shared, group, of_rest = runs.choose_l_n(rows)
+    shared, group = runs.group_runs(rows)[0]            # the one of most sizes
     archs = {run['arch'] for run in group}
+    of_rest = runs.left_out(rows, group, 'L(N)')
     group, of_copying = runs.past_copying(group)
     of_rest += of_copying
     fits, efficiency, of_l_n = fit_l_n(group, archs)
@@ -266,8 +267,6 @@ def check(s):
         fail('give checkpoints or --table, not both')
     if s.bootstraps < 100:
         fail(f'bootstraps is {s.bootstraps}; 95% intervals need at least 100')
-    if s.seed < 0:
-        fail(f'seed is {s.seed}; it must be 0 or more')
     if s.predict is not None:
         if len(s.predict) not in (1, 2) or not all(0 < v < math.inf for v in s.predict):
             fail('predict is written N or N,D: parameters and tokens, both positive')

@@ -13,7 +13,7 @@ import sys
 from configurator import configure, fail
 from plumbing.checkpoint import try_checkpoint
 from plumbing.files import atomic_write
-from scaling.runs import curve_of, run_of
+from scaling.runs import curve_of, read_rows, run_of
 from train import Settings as Training
 from training.checkpoint import MACHINE, UNRELATED
 from training.log import DIVERGED, without_improvement
@@ -93,14 +93,6 @@ def results(name, checkpoint):
     """(row, curve) of a finished run; the curve is a list of rows with name, tokens and loss."""
     row = {**run_of(checkpoint, name), 'git': checkpoint['git']}
     return row, [{'name': name, **point} for point in curve_of(checkpoint['history'])]
-
-
-def read_rows(path):
-    """The rows of a table as dicts of text; none if there is no table."""
-    if not os.path.exists(path):
-        return []
-    with open(path, newline='', encoding='utf-8') as f:
-        return list(csv.DictReader(f))
 
 
 def write_row(path, row, key):

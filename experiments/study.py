@@ -213,10 +213,7 @@ def ablations(s):
     model = model_options(ABLATED, s.family)
     for name, options in ABLATIONS.items():
         options = options.format(data_dir=s.data_dir).split()
-        data_dir = s.data_dir
-        for option in options:
-            if option.startswith('--data_dir='):
-                data_dir = option.partition('=')[2]
+        data_dir = configure(Training, [f'--data_dir={s.data_dir}', *options]).data_dir
         if data_dir != s.data_dir and not os.path.exists(os.path.join(data_dir, 'meta.json')):
             print(f'{name}: left out, there are no data in {data_dir}', file=sys.stderr)
             continue

@@ -1,17 +1,14 @@
 """Forecasts: the losses of runs as laws predicted them before the runs, and what was seen then."""
-import csv
 import os
 
 from configurator import fail
+from scaling.runs import read_rows
 
 
 def read(table):
     """The forecasts in prediction.csv beside a table, as dicts; [] if there is no such file."""
     path = os.path.join(os.path.dirname(table), 'prediction.csv')
-    if not os.path.exists(path):
-        return []
-    with open(path, newline='', encoding='utf-8') as file:
-        lines = list(csv.DictReader(file))
+    lines = read_rows(path)
     for number, line in enumerate(lines, 2):
         if not line.get('name') or not line.get('law') or line.get('from') not in ('sizes', 'runs'):
             fail(f'{path}, line {number}: needs a name, a law, and sizes or runs under from')

@@ -7,6 +7,7 @@
 The runs of the law must be of a family with one dial: config/gpt.py or config/rnn.py. The time is
 that of the training steps; evaluations, which depend on the data, come on top.
 """
+import bisect
 import functools
 import math
 import os
@@ -27,9 +28,8 @@ from training.speed import step_time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DIALS = {'gpt': ('config/gpt.py', 'n_embd'), 'lstm': ('config/rnn.py', 'hidden_size')}
-GRID = 32                       # widths are multiples of it: the channels of a head
+WIDTHS = range(32, 16385, 32)   # whole heads of 32 channels; no model of two layers is wider
 WIDEST_TIMED = 768              # the time of a wider model follows from this one's, by FLOPs
-WIDEST_GIVEN = 16384            # what needs more is no model of two layers
 
 # On data seen more than once, as measured for config/gpt.py
 FEW = 1_000_000                 # in so few tokens a model learns more from steps of 2 windows
@@ -72,22 +72,18 @@ def counts_of(arch, width, vocab_size):
 
 
 def nearest_width(arch, n, count, vocab_size):
-    """The width whose size, in this `count`, is nearest to n in logs.
+    """The one of WIDTHS whose size, in this `count`, is nearest to n in logs.
 
     Raises ValueError where it is out of reach.
     """
     def size(width):
         return counts_of(arch, width, vocab_size)[count]
 
-    # All counts are quadratic in the width
-    known = GRID, 4 * GRID, 16 * GRID
-    curve = np.polyfit(known, [size(width) for width in known], 2)
-    curve[-1] -= n
-    exact = max(np.roots(curve).real)
-    if exact > WIDEST_GIVEN:
-        raise ValueError(f'{DIALS[arch][0]} would need the width {exact:.3g}')
-    below = GRID * max(1, math.floor(exact / GRID))
-    return min((below, below + GRID), key=lambda width: abs(math.log(size(width) / n)))
+    above = bisect.bisect_left(WIDTHS, n, key=size)
+    if above == len(WIDTHS):
+        raise ValueError(f'{DIALS[arch][0]} would need the width {WIDTHS[-1]} or more')
+    nearest = WIDTHS[max(0, above - 1):above + 1]
+    return min(nearest, key=lambda width: abs(math.log(size(width) / n)))
 
 
 def vocabulary_of(arch, runs):

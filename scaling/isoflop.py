@@ -1,8 +1,7 @@
 """The best size for a budget of compute without any law: isoFLOP curves (Hoffmann et al. 2022,
 approach 2).
 
-    # group: runs of one architecture that differ only in size and tokens
-    for curve in isoflops(group):
+    for curve in isoflops(n, d, loss):      # of runs that differ only in size and tokens
         curve['flops'], curve['n_best'], curve['n_best_ci'], curve['d_per_n']
 
 Each size's loss is interpolated between its runs, in log loss against log tokens, never beyond
@@ -14,6 +13,7 @@ from scipy import interpolate
 
 from scaling.frontier import percentile_interval
 
+BUDGETS = 4         # a curve for each
 LEAST = 5           # sizes a curve
 DRAWS = 2000        # resamples of a curve's residuals
 
@@ -33,20 +33,16 @@ def losses_by_size(n, d, loss):
     return by_size
 
 
-def isoflops(n, d, loss, budgets=None, seed=0):
-    """A curve for each budget that at least LEAST sizes were trained around.
+def isoflops(n, d, loss, seed=0):
+    """A curve for each of BUDGETS that at least LEAST sizes were trained around.
 
-    n: effective parameters (training FLOPs per token / 6).
-    Without `budgets`, four between the least and the largest possible. Each is {'flops', 'n', 'd',
+    n: effective parameters (training FLOPs per token / 6). Each curve is {'flops', 'n', 'd',
     'loss', 'n_best', 'd_best', 'd_per_n', 'loss_best', 'parabola'} with '<key>_ci', 95% by
     resampled residuals, for the best; n_best and the rest are None where the curve has no minimum
     within its sizes.
     """
-    by_size = losses_by_size(*(np.asarray(v, float) for v in (n, d, loss)))
-    if budgets is None:
-        budgets = default_budgets(by_size)
-    curves = []
-    for flops in budgets:
+    by_size, curves = losses_by_size(n, d, loss), []
+    for flops in budgets(by_size):
         sizes, losses = [], []
         for size, (log_tokens, log_loss) in by_size.items():
             at = np.log(flops / 6 / size)
@@ -59,15 +55,15 @@ def isoflops(n, d, loss, budgets=None, seed=0):
     return curves
 
 
-def default_budgets(by_size, count=4):
-    """Budgets evenly spaced in the widest stretch where LEAST sizes have runs on both sides."""
+def budgets(by_size):
+    """Evenly spaced in the widest stretch where LEAST sizes have runs on both sides."""
     ends = [(np.log(6 * size) + tokens[0], np.log(6 * size) + tokens[-1])
             for size, (tokens, _) in by_size.items()]
     if len(ends) < LEAST:
         return []
     grid = np.linspace(min(low for low, _ in ends), max(high for _, high in ends), 400)
     covered = grid[[sum(low <= at <= high for low, high in ends) >= LEAST for at in grid]]
-    return np.exp(np.linspace(covered[0], covered[-1], count)) if len(covered) else []
+    return np.exp(np.linspace(covered[0], covered[-1], BUDGETS)) if len(covered) else []
 
 
 def one_curve(flops, n, log_loss, seed):

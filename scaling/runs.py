@@ -203,6 +203,14 @@ def curve_of(history, points=64):
              'loss': round(float(loss[stretch == k].mean()), 4)} for k in np.unique(stretch)]
 
 
+def read_rows(path):
+    """The rows of a table as dicts of text; none if there is no table."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
 def curves_path(table):
     """Where the training curves of a table's runs lie: table.csv -> table_curves.csv."""
     return f'{os.path.splitext(table)[0]}_curves.csv'
@@ -212,22 +220,20 @@ def read_curves(table, rows):
     """As read_checkpoints' curves, of the file beside a table if there is one; `rows`: the table's
     runs."""
     path, curves = curves_path(table), {}
-    if os.path.exists(path):
-        runs = {run['name']: run for run in rows}
-        with open(path, newline='', encoding='utf-8') as file:
-            for number, line in enumerate(csv.DictReader(file), 2):
-                if run := runs.get(line.get('name')):
-                    try:
-                        point = {key: float(line[key]) for key in ('tokens', 'loss')}
-                    except (KeyError, TypeError, ValueError):
-                        fail(f'{path}, line {number}: needs a number of tokens and a loss')
-                    curve = {'arch': run['arch'], 'n': size_of(run), 'history': []}
-                    curves.setdefault(run['name'], curve)['history'].append(point)
-        for name, curve in curves.items():
-            run = runs[name]
-            if 'tokens' in run:
-                val = {'loss': run.get('loss_per_token', run['loss'])}
-                curve['history'].append({'tokens': run['tokens'], 'val': val})
+    runs = {run['name']: run for run in rows}
+    for number, line in enumerate(read_rows(path), 2):
+        if run := runs.get(line.get('name')):
+            try:
+                point = {key: float(line[key]) for key in ('tokens', 'loss')}
+            except (KeyError, TypeError, ValueError):
+                fail(f'{path}, line {number}: needs a number of tokens and a loss')
+            curve = {'arch': run['arch'], 'n': size_of(run), 'history': []}
+            curves.setdefault(run['name'], curve)['history'].append(point)
+    for name, curve in curves.items():
+        run = runs[name]
+        if 'tokens' in run:
+            val = {'loss': run.get('loss_per_token', run['loss'])}
+            curve['history'].append({'tokens': run['tokens'], 'val': val})
     return curves
 
 
@@ -353,13 +359,6 @@ def group_runs(rows, ignore=()):
 
     ranked = sorted(groups.items(), key=lambda item: rank(item[1]))
     return [(dict(shared), group) for (shared, _), group in ranked]
-
-
-def choose_l_n(rows):
-    """(conditions, runs, cautions): the group with most sizes, and why the other runs are left
-    out."""
-    shared, group = group_runs(rows)[0]
-    return shared, group, left_out(rows, group, 'L(N)')
 
 
 def past_copying(group):
