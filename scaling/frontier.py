@@ -288,6 +288,7 @@ def compute_optimal(law, flops, flops_per_n_d=FLOPS_PER_N_D):
         log_product = math.log(budget / flops_per_n_d)
         rise = np.maximum(beta - gamma, 1e-6)       # of D's term with N, at equal compute
         log_n = (kappa * np.log(alpha / rise) + log_A - log_B + beta * log_product) / (alpha + rise)
+        log_n = np.clip(log_n, 0, log_product)      # a parameter and a token at least
         log_d = log_product - log_n
         best = {'n': np.exp(log_n), 'd': np.exp(log_d), 'd_per_n': np.exp(log_d - log_n),
                 'loss': losses(law['draws'], log_n, log_d)}

@@ -94,6 +94,16 @@ def test_budget_gives_its_tokens_per_parameter():
     assert row['d_per_n_ci'][0] < row['d_per_n'] < row['d_per_n_ci'][1]
 
 
+def test_the_best_size_of_a_law_that_is_hardly_determined_is_a_number():
+    names = ('log_E', 'log_A', 'log_B', 'alpha', 'beta', 'gamma', 'kappa')
+    one = dict.fromkeys(names, 0.5)
+    laws = np.array([[{**one, **other}[name] for name in names] for other in (
+        {}, {'log_A': 500}, {'log_A': -500}, {'alpha': 1e-9, 'beta': 1e-9})])
+    row, = frontier.compute_optimal({'draws': laws}, [1e15])
+    values = [row['n'], row['d'], *row['n_ci'], *row['d_ci']]
+    assert np.all(np.isfinite(values)) and min(values) >= 1 and row['n'] * row['d'] == pytest.approx(1e15 / 6)
+
+
 def test_too_few_trunks_are_said_to_make_the_intervals_too_narrow():
     n, d = np.repeat([1e5, 4e5, 16e5], 4), np.tile([1e6, 4e6, 16e6, 64e6], 3)
     loss = 1.5 + 300 * n ** -0.4 + 900 * d ** -0.4
