@@ -76,7 +76,7 @@ samples/index.html: out/quick_best/done
 	OMP_NUM_THREADS=1 $(PY) sample.py --ckpt=out/quick_best/best.pt --out_midi
 
 test: $(READY)
-	$(PY) -m pytest -q -n 2 --dist=loadfile
+	$(PY) -m pytest -q -n 2 --dist=worksteal
 
 lint: $(READY)
 	$(PY) -m ruff check .

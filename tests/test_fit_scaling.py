@@ -17,6 +17,21 @@ ORIGINAL = os.path.join(ROOT, 'results', 'original_study.csv')
 SIZES = np.geomspace(1e6, 1e8, 5)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def solved_once():
+    """Laws with a floor of the same losses are fitted once, whichever table they are in and however sizes are counted."""
+    solve, answers = laws.solve_offset, {}
+
+    def solve_offset(x, y, column=0, held=None):
+        key = x.round(9).tobytes(), y.tobytes(), column, np.array(held).tobytes()
+        if key not in answers:
+            answers[key] = solve(x, y, column, held)
+        return tuple(array.copy() for array in answers[key])
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(laws, 'solve_offset', solve_offset)
+        yield
+
+
 def run(monkeypatch, *argv):
     monkeypatch.setattr(sys, 'argv', ['fit_scaling.py', *map(str, argv)])
     fit_scaling.main()
@@ -61,7 +76,7 @@ def straight(rng, sizes=SIZES, noise=0.02, alpha=0.16):
     return 5 * sizes ** -alpha * np.exp(noise * rng.normal(size=len(sizes)))
 
 
-def test_original_table_gives_the_exponents_that_follow_from_it(monkeypatch, tmp_path, capsys):
+def test_original_table_gives_the_exponents_that_follow_from_it(monkeypatch, tmp_path, capsys, unseen):
     run(monkeypatch, f'--table={ORIGINAL}', f'--out_dir={tmp_path}')
     result = read_results(tmp_path)
     gpt, lstm = result['laws']['gpt'], result['laws']['lstm']

@@ -59,24 +59,24 @@ def test_the_whole_run_from_the_best_checkpoint_twice_the_same(run, world, tmp_p
         os.link(folder / f'{arch}.pt', tmp_path / 'out' / arch / 'ckpt.pt')
     (tmp_path / 'out' / 'broken').mkdir()
     (tmp_path / 'out' / 'broken' / 'ckpt.pt').write_bytes(b'cut off')
-    first = run('--out_midi', '--listening_test', '--num_samples=4', '--max_bars=12', cwd=tmp_path)
+    first = run('--out_midi', '--listening_test', '--num_samples=3', '--max_bars=12', cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert 'out/gpt/ckpt.pt' in first.stdout
     files = sorted(os.listdir(tmp_path / 'samples'))
-    assert files == sorted([f'0{i}.{kind}' for i in range(1, 5) for kind in ('abc', 'mid', 'musicxml', 'svg')] + ['index.html', 'listening.html', 'metrics.json'])
+    assert files == sorted([f'0{i}.{kind}' for i in range(1, 4) for kind in ('abc', 'mid', 'musicxml', 'svg')] + ['index.html', 'listening.html', 'metrics.json'])
     metrics = json.loads((tmp_path / 'samples' / 'metrics.json').read_text())
     assert metrics['first_draws']['readable'] == metrics['first_draws']['bars_exact'] == 1
     pairs = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / 'samples' / 'listening.html').read_text(), re.S)[1])['tunes']
-    assert sorted(tune['source'] for tune in pairs) == ['held-out'] * 4 + [f'model 0{i}' for i in range(1, 5)]
+    assert sorted(tune['source'] for tune in pairs) == ['held-out'] * 3 + [f'model 0{i}' for i in range(1, 4)]
     assert all(8 <= len(tune['bars']) - 1 <= 12 for tune in pairs)
-    assert metrics['comparison']['notes']['n'] == 4 and metrics['comparison']['notes']['baseline'] > 0.3
-    assert len(metrics['copying']['held_out']) == 24 and len(metrics['copying']['samples']) == 4
-    for i in range(4):
+    assert metrics['comparison']['notes']['n'] == 3 and metrics['comparison']['notes']['baseline'] > 0.3
+    assert len(metrics['copying']['held_out']) == 24 and len(metrics['copying']['samples']) == 3
+    for i in range(3):
         music = read_midi(str(tmp_path / 'samples' / f'0{i + 1}.mid'))[0]
         played = sum(m.type == 'note_on' and m.velocity > 0 for m in mido.MidiFile(tmp_path / 'samples' / f'0{i + 1}.mid') if not m.is_meta)
         assert len(music.notes) == played == metrics['tunes'][i]['notes'] >= 20
     before = {name: (tmp_path / 'samples' / name).read_bytes() for name in files if name[-3:] in ('abc', 'mid', 'tml')}
-    again = run('--out_midi', '--listening_test', '--num_samples=4', '--max_bars=12', '--out_dir=again', cwd=tmp_path)
+    again = run('--out_midi', '--listening_test', '--num_samples=3', '--max_bars=12', '--out_dir=again', cwd=tmp_path)
     assert again.returncode == 0
     assert before == {name: (tmp_path / 'again' / name).read_bytes() for name in before}
     fewer = run('--num_samples=1', '--max_bars=12', cwd=tmp_path)
@@ -99,7 +99,7 @@ def test_tunes_begin_with_the_prompt_whatever_its_form(run, world, tmp_path):
             got = sample.prompt_text(sample.Settings(prompt=str(prompt), prompt_bars=n), {"beats": False, "repeats": False, "phrases": False})
             assert got == ''.join(whole.splitlines(keepends=True)[:None if n is None else n + whole.count('\nV:') + 4])
             tune = Tune(world[1], (0,), Reader(), got)
-            generate(world[2]['lstm'], world[1], [tune], max_bars=14)
+            generate(world[2]['lstm'], world[1], [tune], max_bars=2)
             assert tune.text.startswith(got) and len(tune.text) > len(got)
     result = run(f'--ckpt={world[0] / "lstm.pt"}', '--num_samples=1', '--max_bars=14', f'--prompt={tmp_path / "p.mid"}', '--prompt_bars=2', f'--out_dir={tmp_path / "o"}')
     assert result.returncode == 0, result.stderr
@@ -275,18 +275,18 @@ def test_a_prompt_longer_than_max_bars_and_max_tokens_is_continued(run, world, t
     bars = ''.join(f"[V:1]{rng.choice('GABcde')}2{rng.choice('GABcde')}4|\n" for _ in range(30))
     (tmp_path / 'p.abc').write_text('L:1/8\nM:3/4\nQ:1/4=120\nK:G\nV:1 program=0\nV:2 program=33\n' + bars)
     n_tokens = len(world[1].encode(bars))
-    result = run(f'--ckpt={world[0] / "gpt.pt"}', '--num_samples=3', '--max_bars=10', f'--max_tokens={n_tokens // 2}',
+    result = run(f'--ckpt={world[0] / "gpt.pt"}', '--num_samples=2', '--max_bars=10', f'--max_tokens={n_tokens // 2}',
                  '--prompt=p.abc', cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     n_bars = [tune['bars'] for tune in json.loads((tmp_path / 'samples' / 'metrics.json').read_text())['tunes']]
-    assert len(n_bars) == 3 and all(30 < n <= 40 for n in n_bars)
+    assert len(n_bars) == 2 and all(30 < n <= 40 for n in n_bars)
 
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
 def test_of_several_draws_without_a_fault_the_likeliest_per_note_is_kept(world, arch):
     folder, tokenizer, models = world
     reader = Reader(alphabet=test_generate.alphabet(tokenizer))
-    s = sample.Settings(num_samples=3, best_of=3, max_bars=8, min_bars=5, batch_size=4)
+    s = sample.Settings(num_samples=2, best_of=3, max_bars=8, min_bars=5, batch_size=4)
     start = lambda seed: Tune(tokenizer, seed, reader)
     tunes, *_ = sample.sample_tunes(models[arch], tokenizer, start, s, 'builtin')
     places = []
@@ -322,6 +322,7 @@ def test_nats_per_note_are_of_what_follows_the_prompt_and_of_the_end(world):
 
 
 @pytest.mark.parametrize('arch', ['gpt', 'lstm'])
+@torch.inference_mode()
 def test_the_likelihood_of_a_long_tune_sees_at_least_half_a_context_of_each_token(world, arch):
     folder, tokenizer, models = world
     ids = [tokenizer.tune, *tokenizer.encode(folk_tune(random.Random(1)) * 3)]
@@ -338,13 +339,13 @@ def test_the_likelihood_of_a_long_tune_sees_at_least_half_a_context_of_each_toke
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_former_tunes(run, world, tmp_path):
-    arguments = f'--ckpt={world[0] / "gpt.pt"}', '--max_bars=12', '--seed=2'
-    assert run(*arguments, '--num_samples=2', cwd=tmp_path).returncode == 0
+    arguments = f'--ckpt={world[0] / "gpt.pt"}', '--max_bars=12', '--num_samples=1'
+    assert run(*arguments, '--seed=3', cwd=tmp_path).returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / 'samples').iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))      # no file may be larger: some fit, others do not
     try:
-        result = run(*arguments, '--num_samples=1', cwd=tmp_path)
+        result = run(*arguments, '--seed=2', cwd=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.returncode == 2 and result.stderr.count('\n') == 1 and '--out_dir=samples' in result.stderr

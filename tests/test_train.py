@@ -49,7 +49,8 @@ def write_data(folder, sizes=(TOKENS, 250, 77), top=VOCAB, seed=0):
 
 
 TINY = ['--block_size=16', '--n_layer=2', '--n_head=2', '--n_embd=16', '--hidden_size=16', '--batch_size=4', '--log_interval=1',
-        '--learning_rate=3e-3', '--device=cpu', '--dtype=fp32', '--compile=False', '--max_tokens=640']     # 10 steps
+        '--learning_rate=3e-3', '--device=cpu', '--dtype=fp32', '--compile=False',
+        '--max_tokens=640', '--eval_interval=4']             # 10 steps; evaluations after 4, 8 and 10
 MODERN = ('--positions=rotary', '--key_offset=True', '--qk_norm=True', '--conv_taps=4')
 
 
@@ -234,7 +235,8 @@ def test_standard_error_is_that_of_independent_windows(data):
 
 
 def test_training_learns_and_best_is_the_best(monkeypatch, data, tmp_path):
-    last = run(monkeypatch, data, tmp_path, '--max_tokens=20000', '--epochs=20', '--learning_rate=2e-2')
+    last = run(monkeypatch, data, tmp_path, '--max_tokens=20000', '--epochs=20', '--learning_rate=2e-2',
+               '--eval_interval=None')                          # five in a run
     assert last['history'][0]['loss'] == pytest.approx(math.log(VOCAB), abs=0.2) and last['val']['loss'] < 2.0
     vals = [row['val']['loss'] for row in last['history'] if 'val' in row]
     assert load(tmp_path, 'best.pt')['val']['loss'] == min(vals) and len(vals) == 5

@@ -71,7 +71,8 @@ def test_a_resumed_run_keeps_what_was_chosen_and_torchrun_chooses_nothing(tmp_pa
     assert 'under torchrun' in capsys.readouterr().err
 
 
-def test_steps_are_timed_for_every_width():
+def test_steps_are_timed_for_every_width(monkeypatch):
+    monkeypatch.setattr(choice, 'STEP', (8, 64))                    # shorter windows than a run's
     step_s = choice.step_times(300, 'cpu', 0.1)
     times = [step_s(width) for width in choice.WIDTHS]
     assert all(s > 0 for s in times) and times == sorted(times)

@@ -44,7 +44,7 @@ def world(request):
     tokenizer = bpe.train(texts, 110, request.param)
     ids = torch.tensor([i for text in texts for i in [tokenizer.tune, *tokenizer.encode(text)]])
     torch.manual_seed(0)
-    model = GPT(GPTConfig(tokenizer.vocab_size, 160, 2, 2, 32, positions='rotary', key_offset=True))
+    model = GPT(GPTConfig(tokenizer.vocab_size, 160, 1, 2, 32, positions='rotary', key_offset=True))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(30):
         at = torch.randint(len(ids) - 65, (8,))

@@ -31,8 +31,8 @@ RESUMED = [('--arch=gpt',), ('--arch=gpt', '--dropout=0.2', '--micro_batch_size=
            ('--arch=gpt', '--dtype=fp16', *MODERN), ('--arch=gpt', '--schedule=wsd', '--batch_size=12', '--epochs=3')]
 
 
-COMPILED = [('--arch=gpt', '--compile=True', '--dropout=0.2', '--micro_batch_size=2', *MODERN),
-            ('--arch=lstm', '--compile=True', '--dropout=0.2')]
+COMPILED = [('--arch=gpt', '--compile=True', '--n_layer=1', '--dropout=0.2', '--micro_batch_size=2', *MODERN),
+            ('--arch=lstm', '--compile=True', '--n_layer=1', '--dropout=0.2')]
 needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get('CXX', 'g++')), reason='torch.compile needs a C++ compiler')
 
 
