@@ -108,8 +108,7 @@ def test_an_untrained_model_gives_a_tied_chord_too(world):
     reader = reader_of(tokenizer)
     gap = find_gap(TUNE, '6', reader)
     assert gap.required_ties == {0: 1 << 72, 1: 1 << 48 | 1 << 52}
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
-             for k in range(20)]
+    tunes = [Around(tokenizer, (1, k), reader, gap) for k in range(20)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     whole = [tune.text for tune in tunes if tune.ended]
     assert len(whole) > 17                                  # else held notes leave no room
@@ -130,8 +129,7 @@ def test_weights_are_the_likelihood_of_what_follows_token_by_token(world, arch, 
     tokenizer, models = world
     model, reader = models[arch], reader_of(tokenizer)
     gap = find_gap(TUNE, span, reader)
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
-             for k in range(4)]
+    tunes = [Around(tokenizer, (1, k), reader, gap) for k in range(4)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     lines = gap.after.splitlines(True)
     ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS])) + [tokenizer.tune] * (len(lines) <= WEIGHTED_BARS)
