@@ -166,20 +166,17 @@ class Reader:
         """Is anything asked for in the header?"""
         return any(self.options.asked.values())
 
-    def on_grid(self):
-        """The Reader that from here on lets notes begin and end on the grids of quantise.py
-        alone."""
+    def on_grid(self, grid=True):
+        """The Reader that from here on lets notes begin and end on the grids of quantise.py alone,
+        or anywhere."""
         new = self.copy()
-        new.grid = True
+        new.grid = grid
         new.look_up()
         return new
 
     def feed_given(self, text):
         """The Reader after a text that is given, and so may be off the grid."""
-        new = self.copy()
-        new.grid = False
-        new.look_up()
-        return new.feed(text).on_grid()
+        return self.on_grid(False).feed(text).on_grid()
 
     def open_bar(self, length, voices, forbidden, required_ties):
         """The Reader in a bar in which no field, mark or end of the tune may stand. `length` holds
