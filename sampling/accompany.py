@@ -57,4 +57,4 @@ def find_score(music, programs, reader):
     bars = [bar._replace(forbidden=sum(1 << i for i in given - set(bar.cells))) for bar in bars]
     if music.pickup:                            # a silent bar would be a full one
         bars[0] = bars[0]._replace(forbidden=bars[0].forbidden | SILENCE)
-    return Given(header, bars, music.pickup or reader.feed(header).header.full)
+    return Given(header, bars, music.pickup)

@@ -54,10 +54,9 @@ def find_gap(text, span, reader):
         bars[0] = bars[0]._replace(forbidden=SILENCE)
     if last == len(lines) - 1:                      # a tune ends with its last note
         bars[-1] = bars[-1]._replace(forbidden=SILENCE)
-    full = reader.feed(''.join(lines[:n_header])).header.full
     required_ties = reader.feed(''.join(lines[:last + 1])).bar.ties_in
     before, after = ''.join(lines[:first]), ''.join(lines[last + 1:])
-    return Given(before, bars, music.pickup or full, required_ties, after)
+    return Given(before, bars, music.pickup, required_ties, after)
 
 
 def fill(model, tokenizer, gap, reader, seeds, candidates=CANDIDATES, **settings):

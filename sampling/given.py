@@ -2,7 +2,7 @@
 and cells of voices.
 
     bars = [Bar('', {0: '[V:1]G2A2B2c2|'}), Bar('[K:D]', {})]
-    tune = Around(tokenizer, seed, reader, Given(header, bars, length=96))
+    tune = Around(tokenizer, seed, reader, Given(header, bars))
     generate(model, tokenizer, [tune])                   # writes the other voices of two bars
 
 What is given is appended token by token, all else is drawn under the constraint, cell by cell. The
@@ -30,7 +30,7 @@ class Bar(NamedTuple):
 class Given(NamedTuple):
     before: str                 # header and whole bars
     bars: list                  # the Bars that follow
-    length: int                 # units in the first bar of the tune
+    pickup: int = 0             # units in the first bar of the tune if it is a pickup
     required_ties: dict = {}    # what the last of `bars` ties over, as Reader.open_bar says
     after: str = ''             # whole bars that follow them
 
@@ -48,7 +48,7 @@ class Around(Tune):
     def __init__(self, tokenizer, seed, reader, given):
         self.bars = None                                        # while what is before is read
         super().__init__(tokenizer, seed, reader, given.before)
-        self.bars, self.length, self.required_ties = given.bars, given.length, given.required_ties
+        self.bars, self.pickup, self.required_ties = given.bars, given.pickup, given.required_ties
         self.give_next()
 
     def step(self, i):
@@ -93,7 +93,7 @@ class Around(Tune):
             self.give(Step(self.tokenizer.encode(bar.fields), reader))
         required_ties = self.required_ties if n == len(self.bars) - 1 else None
         voices = [*bar.cells, *(required_ties or {})]
-        self.reader = self.reader.open_bar(self.length, voices, bar.forbidden, required_ties)
+        self.reader = self.reader.open_bar(self.pickup, voices, bar.forbidden, required_ties)
         return not bar.fields
 
     def may_open(self, first, stop):

@@ -208,7 +208,7 @@ def test_a_range_that_is_none_is_one_line(world, span, message, capsys):
 def test_without_a_pickup_bars_count_from_1(world, capsys):
     text = HEAD + '\n'.join(LINES[1:4]) + '\n'
     gap = find_gap(text, '1', reader_of(world[0]))
-    assert gap.before == HEAD and gap.length == 72 and gap.after == '\n'.join(LINES[2:4]) + '\n'
+    assert gap.before == HEAD and gap.pickup == 0 and gap.after == '\n'.join(LINES[2:4]) + '\n'
     with pytest.raises(SystemExit):
         find_gap(text, '0-1', reader_of(world[0]))
     assert '1 to 3' in capsys.readouterr().err
