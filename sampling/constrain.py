@@ -161,11 +161,6 @@ class Reader:
         word = self.word
         return word.slot == 'bar' and word.allowed == NEWLINE and word.partial in ('', PHRASE_END)
 
-    @property
-    def is_asked(self):
-        """Is anything asked for in the header?"""
-        return any(self.options.asked.values())
-
     def on_grid(self, grid=True):
         """The Reader that from here on lets notes begin and end on the grids of quantise.py alone,
         or anywhere."""
