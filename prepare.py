@@ -227,10 +227,8 @@ def claim(s):
     """
     path = os.path.join(s.out_dir, 'source.json')
     mine = [source if source in sources.NAMED else os.path.abspath(source) for source in s.source]
-    meta = read_meta(s)
-    theirs = read_json(path, s)
-    if theirs is not None and not is_list_of_names(theirs):
-        theirs = damaged(path, 'it is no list of sources', s)
+    meta = read_json(s, 'meta.json', is_meta)
+    theirs = read_json(s, 'source.json', is_list_of_names)
     if theirs is None and meta is not None:  # an earlier version wrote no source.json
         theirs = meta['settings']['source']
     if theirs not in (None, mine, s.source) and not s.overwrite:
@@ -242,38 +240,33 @@ def claim(s):
             f.write(json.dumps(mine))
 
 
-def read_meta(s):
-    """meta.json of out_dir, or None if there is none that this version can use."""
-    path = os.path.join(s.out_dir, 'meta.json')
-    meta = read_json(path, s)
-    if meta is None:
+def read_json(s, name, is_whole):
+    """What a file of out_dir holds, or None if it is not there. Exits with one line if it is
+    damaged; with --overwrite that is None, too.
+    """
+    path = os.path.join(s.out_dir, name)
+    if not os.path.exists(path):
         return None
-    settings = meta.get('settings') if isinstance(meta, dict) and 'inputs' in meta else None
-    if isinstance(settings, dict) and is_list_of_names(settings.get('source')):
-        return meta
-    return damaged(path, 'it is no meta.json of prepare.py', s)
+    try:
+        with open(path, encoding='utf-8') as f:
+            value = json.load(f)
+        if is_whole(value):
+            return value
+        why = 'prepare.py wrote something else'
+    except ValueError as e:                                     # no JSON, or no UTF-8
+        why = e
+    if not s.overwrite:
+        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, '
+             'or --overwrite to replace the data')
 
 
 def is_list_of_names(value):
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def read_json(path, s):
-    """What the file holds, or None if it is not there."""
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding='utf-8') as f:
-            return json.load(f)
-    except ValueError as e:                                     # no JSON, or no UTF-8
-        return damaged(path, e, s)
-
-
-def damaged(path, why, s):
-    """None with --overwrite, else one line."""
-    if not s.overwrite:
-        fail(f'out_dir: {path} is damaged ({why}); give another --out_dir, '
-             'or --overwrite to replace the data')
+def is_meta(value):
+    settings = value.get('settings') if isinstance(value, dict) and 'inputs' in value else None
+    return isinstance(settings, dict) and is_list_of_names(settings.get('source'))
 
 
 def order_of(tunes, name, copies):
@@ -377,7 +370,7 @@ def prepare(s):
     asked = [settings_of(s), s.tokenizer_text]
     inputs = shards.hash_of([asked, names, not_read, versions], [__file__, bpe.__file__])
     meta_path = os.path.join(s.out_dir, 'meta.json')
-    meta = read_meta(s)
+    meta = read_json(s, 'meta.json', is_meta)
     if meta and meta['inputs'] == inputs:
         print(table(meta))
         print(f'{s.out_dir} is up to date')

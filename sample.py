@@ -36,9 +36,10 @@ from music.notation import NotationError, decode
 from music.repeats import MARKS
 from music.tunebook import read_abc
 from plumbing.checkpoint import read_checkpoint, try_checkpoint
-from sampling.accompany import accompaniment, find_score
+from sampling.accompany import find_score
 from sampling.fill import CANDIDATES, WEIGHTED_BARS, fill, find_gap
 from sampling.generate import generate
+from sampling.given import Around
 from sampling.judge import fault, nats_per_note
 from sampling.measures import measure, print_measures
 from sampling.output import all_or_nothing, write, write_listening_test, write_tunes
@@ -339,7 +340,7 @@ def main():
 
     def start(seed):
         if s.accompany:
-            return accompaniment(tokenizer, seed, reader, score)
+            return Around(tokenizer, seed, reader, score)
         key = None                                          # the likeliest, or what is asked for
         if not s.key and s.temperature > 0 and s.top_k != 1:
             key = key_of(checkpoint, *seed[:2])

@@ -1,7 +1,7 @@
 """Accompany a tune: its voices stay as they are, others are written to them, bar by bar.
 
     score = find_score(music, ['33', 'drums'], reader)
-    tunes = [accompaniment(tokenizer, (1, i), reader, score) for i in range(10)]
+    tunes = [Around(tokenizer, (1, i), reader, score) for i in range(10)]
     generate(model, tokenizer, tunes)
 
 All voices stand in the order that models know: by program, and drums last. Of one program the given
@@ -9,29 +9,22 @@ ones come first, but after the new ones if they lie mostly below middle C: with 
 melody for piano is the soprano, a bass the bass.
 """
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from configurator import fail
 from music.notation import MAX_VOICES, encode
 from music.notes import Voice
-from sampling.given import Around, parse
+from sampling.given import Given, parse
 from sampling.words import SILENCE
 
 MIDDLE_C = 60
 GIVEN, NEW, GIVEN_LOW = range(3)        # the order of voices of one program
 
 
-class Score(NamedTuple):
-    header: str
-    bars: list              # given.Bar of each bar
-    length: int             # units in the first one
-
-
 def find_score(music, programs, reader):
-    """Score of the given music and empty staves for `programs`, texts such as '33' and 'drums'.
-    `reader`: at the start of a tune."""
+    """What is Given of a tune with the voices of `music` and empty staves for `programs`, texts
+    such as '33' and 'drums'. `reader`: at the start of a tune."""
     n_given = len(music.voices)
     if n_given + len(programs) > MAX_VOICES:
         fail(f'{n_given} voices and {len(programs)} more: '
@@ -64,9 +57,4 @@ def find_score(music, programs, reader):
     bars = [bar._replace(forbidden=sum(1 << i for i in given - set(bar.cells))) for bar in bars]
     if music.pickup:                            # a silent bar would be a full one
         bars[0] = bars[0]._replace(forbidden=bars[0].forbidden | SILENCE)
-    return Score(header, bars, music.pickup or reader.feed(header).header.full)
-
-
-def accompaniment(tokenizer, seed, reader, score):
-    """The Tune to `generate`, which ends with the bars of the score."""
-    return Around(tokenizer, seed, reader, score.header, score.bars, score.length, required_ties={})
+    return Given(header, bars, music.pickup)

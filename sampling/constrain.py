@@ -161,34 +161,26 @@ class Reader:
         word = self.word
         return word.slot == 'bar' and word.allowed == NEWLINE and word.partial in ('', PHRASE_END)
 
-    @property
-    def is_asked(self):
-        """Is anything asked for in the header?"""
-        return any(self.options.asked.values())
-
-    def on_grid(self):
-        """The Reader that from here on lets notes begin and end on the grids of quantise.py
-        alone."""
+    def on_grid(self, grid=True):
+        """The Reader that from here on lets notes begin and end on the grids of quantise.py alone,
+        or anywhere."""
         new = self.copy()
-        new.grid = True
+        new.grid = grid
         new.look_up()
         return new
 
     def feed_given(self, text):
         """The Reader after a text that is given, and so may be off the grid."""
-        new = self.copy()
-        new.grid = False
-        new.look_up()
-        return new.feed(text).on_grid()
+        return self.on_grid(False).feed(text).on_grid()
 
-    def open_bar(self, length, voices, forbidden, required_ties):
-        """The Reader in a bar in which no field, mark or end of the tune may stand. `length` holds
-        if it is the first one. Each of `voices` has a cell in it, none of the mask `forbidden` has
-        one. What `required_ties` asks for, and no more, is tied over its end (where that is a
-        chord, a bar may have to be begun again)."""
+    def open_bar(self, pickup, voices, forbidden, required_ties):
+        """The Reader in a bar in which no field, mark or end of the tune may stand. `pickup`: its
+        length if it is the first one and not full, else 0. Each of `voices` has a cell in it, none
+        of the mask `forbidden` has one. What `required_ties` asks for, and no more, is tied over
+        its end (where that is a chord, a bar may have to be begun again)."""
         new = self.copy()
         bar = new.bar
-        bar.length = bar.length or length
+        bar.length = bar.length or pickup or new.header.full
         bar.ties_in = dict.fromkeys(voices, 0) | bar.ties_in
         bar.fields, bar.forbidden, bar.required_ties = 0, forbidden, required_ties
         new.word.slot = 'bar'

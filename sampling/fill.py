@@ -14,7 +14,6 @@ Changes of meter, tempo and key in the gap stay. A filling takes up the ties tha
 and gives those that the bar after it expects and no others.
 """
 import re
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,24 +21,16 @@ import torch
 from configurator import fail
 from music.notation import decode, encode
 from sampling.generate import generate
-from sampling.given import Around, parse
+from sampling.given import Around, Given, parse
 from sampling.words import SILENCE
 
 CANDIDATES = 32             # fillings drawn for each tune
 WEIGHTED_BARS = 2           # bars after the gap by which they are weighted
 
 
-class Gap(NamedTuple):
-    before: str             # text up to the gap
-    bars: list              # given.Bar of each bar in the gap
-    after: str              # text from there on; '' where the tune ends with the gap
-    length: int             # units in the first bar of the tune
-    required_ties: dict     # voice -> mask of the pitches that are tied into the bar after it
-
-
 def find_gap(text, span, reader):
-    """Gap of a tune's text in the notation; `span`: '9-16' or '9'. `reader`: at the start of a
-    tune."""
+    """What is Given where the bars `span`, '9-16' or '9', of a text in the notation are a gap.
+    `reader`: at the start of a tune."""
     match = re.fullmatch(r'\s*(\d+)\s*(?:-\s*(\d+)\s*)?', span)
     if not match or int(match[2] or match[1]) < int(match[1]):
         fail(f'--fill={span} is no range of bars such as 9-16')
@@ -63,25 +54,23 @@ def find_gap(text, span, reader):
         bars[0] = bars[0]._replace(forbidden=SILENCE)
     if last == len(lines) - 1:                      # a tune ends with its last note
         bars[-1] = bars[-1]._replace(forbidden=SILENCE)
-    full = reader.feed(''.join(lines[:n_header])).header.full
     required_ties = reader.feed(''.join(lines[:last + 1])).bar.ties_in
     before, after = ''.join(lines[:first]), ''.join(lines[last + 1:])
-    return Gap(before, bars, after, music.pickup or full, required_ties)
+    return Given(before, bars, music.pickup, required_ties, after)
 
 
-def fill(model, tokenizer, gap, reader, seeds, candidates=CANDIDATES, weighted_bars=WEIGHTED_BARS,
-         **settings):
+def fill(model, tokenizer, gap, reader, seeds, candidates=CANDIDATES, **settings):
     """(a Tune for each seed, its text whole; counts of `generate`; effective sample sizes).
     settings: of `generate`."""
-    pools = [[Around(tokenizer, (*seed, k), reader, gap.before, gap.bars, gap.length,
-                     gap.required_ties) for k in range(candidates)] for seed in seeds]
+    pools = [[Around(tokenizer, (*seed, k), reader, gap) for k in range(candidates)]
+             for seed in seeds]
     all_tunes = [tune for pool in pools for tune in pool]
     counts = generate(model, tokenizer, all_tunes, max_tokens=np.inf, max_bars=np.inf, **settings)
 
     # What is weighted: the bars after the gap, and the end of the tune if they are its last ones.
     lines = gap.after.splitlines(keepends=True)
-    ids = tokenizer.encode(''.join(lines[:weighted_bars]))
-    if len(lines) <= weighted_bars:
+    ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS]))
+    if len(lines) <= WEIGHTED_BARS:
         ids.append(tokenizer.tune)
 
     chosen, sizes = [], []

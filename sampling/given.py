@@ -2,7 +2,7 @@
 and cells of voices.
 
     bars = [Bar('', {0: '[V:1]G2A2B2c2|'}), Bar('[K:D]', {})]
-    tune = Around(tokenizer, seed, reader, header, bars, length=96, required_ties={})
+    tune = Around(tokenizer, seed, reader, Given(header, bars))
     generate(model, tokenizer, [tune])                   # writes the other voices of two bars
 
 What is given is appended token by token, all else is drawn under the constraint, cell by cell. The
@@ -27,6 +27,14 @@ class Bar(NamedTuple):
     forbidden: int = 0          # mask of the voices that rest, and of SILENCE if it must sound
 
 
+class Given(NamedTuple):
+    before: str                 # header and whole bars
+    bars: list                  # the Bars that follow
+    pickup: int = 0             # units in the first bar of the tune if it is a pickup
+    required_ties: dict = {}    # what the last of `bars` ties over, as Reader.open_bar says
+    after: str = ''             # whole bars that follow them
+
+
 def parse(line):
     """Bar of a line of the notation, all of whose cells are given."""
     fields, cells = line_pattern.fullmatch(line).groups()
@@ -34,15 +42,13 @@ def parse(line):
 
 
 class Around(Tune):
-    """`prompt`: header and whole bars; `bars`: the Bars that follow, the first one `length` units
-    long if it opens the tune; `required_ties`: what the last one ties over, as Reader.open_bar
-    says. The tune has `ended` with the last bar."""
+    """The tune has `ended` with the last of the Bars; what is given after them is not appended."""
     can_drop_bars = False       # what is given has to follow
 
-    def __init__(self, tokenizer, seed, reader, prompt, bars, length, required_ties):
-        self.bars = None                                        # while the prompt is read
-        super().__init__(tokenizer, seed, reader, prompt)
-        self.bars, self.length, self.required_ties = bars, length, required_ties
+    def __init__(self, tokenizer, seed, reader, given):
+        self.bars = None                                        # while what is before is read
+        super().__init__(tokenizer, seed, reader, given.before)
+        self.bars, self.pickup, self.required_ties = given.bars, given.pickup, given.required_ties
         self.give_next()
 
     def step(self, i):
@@ -87,7 +93,7 @@ class Around(Tune):
             self.give(Step(self.tokenizer.encode(bar.fields), reader))
         required_ties = self.required_ties if n == len(self.bars) - 1 else None
         voices = [*bar.cells, *(required_ties or {})]
-        self.reader = self.reader.open_bar(self.length, voices, bar.forbidden, required_ties)
+        self.reader = self.reader.open_bar(self.pickup, voices, bar.forbidden, required_ties)
         return not bar.fields
 
     def may_open(self, first, stop):

@@ -18,10 +18,6 @@ from music.notes import KEY_NAMES, bar_starts
 SCORE_WIDTHS = 1000, 360            # pixels that a score is engraved for: a desk, a phone
 
 
-def voice_name(voice):
-    return 'Drums' if voice.is_drum else INSTRUMENTS[voice.program]
-
-
 def page(tunes, about, metrics):
     """HTML of the page.
 
@@ -79,8 +75,8 @@ def for_player(music, text, abc, midi, musicxml, scores, statistics, prompt_bars
 
 def for_sound(music):
     """What is needed to play a tune."""
-    voices = [{'name': voice_name(v), 'program': v.program, 'drums': v.is_drum}
-              for v in music.voices]
+    voices = [{'name': 'Drums' if v.is_drum else INSTRUMENTS[v.program], 'program': v.program,
+               'drums': v.is_drum} for v in music.voices]
     return {'notes': music.notes.tolist(), 'bars': bar_starts(music), 'voices': voices,
             'tempos': music.tempos}
 

@@ -18,12 +18,11 @@ TEXTS = '.abc', '.txt'
 MIDIS = '.mid', '.midi', '.kar', '.rmi'
 SCORES = '.musicxml', '.mxl', '.xml'
 FORMS = f'ABC text, or a file: {" ".join(TEXTS + MIDIS + SCORES)}'
-NO_MARKS = {'beats': False, 'repeats': False, 'phrases': False}
 
 
 def marks_of(meta):
     """{'beats': .., 'repeats': .., 'phrases': ..}: which marks the model's training texts have."""
-    return {mark: meta['settings'].get(mark, False) for mark in NO_MARKS}
+    return {mark: meta['settings'].get(mark, False) for mark in ('beats', 'repeats', 'phrases')}
 
 
 def prompt_text(s, marks):
@@ -87,7 +86,7 @@ def first_tune(name, text):
     fail(f'{name} is no music: {reason}; a prompt is {FORMS}')
 
 
-def first_bars(text, n, phrases=False):
+def first_bars(text, n, phrases):
     """The first n bars of a text in the notation, repeats played out, phrases marked or not; all of
     the text if it has no more."""
     lines = text.splitlines()
@@ -111,7 +110,6 @@ def start_reader(s, tokenizer, prompt, marks):
     known_programs = [voice.removeprefix('program=') for voice in VOICES]
     must_be_known('meter', s.meter, METERS, 'such as 4/4, 3/4, 6/8')
     must_be_known('key', s.key, KEYS, ' '.join(KEYS))
-    must_be_known('tempo', s.tempo, range(1, 10000), '1 to 9999 quarters a minute')
     for program in programs:
         must_be_known('programs', program, known_programs, '0 to 127, drums, drums=1 to drums=127')
 

@@ -85,13 +85,11 @@ class Tune(Text):
         self.given = []                                     # ids that come next
         self.given_end = 0                                  # len(ids) after the last given one
         self.choice = None                                  # id -> Step: one of them must come next
-        self.key_line = None
+        self.key_line = f'K:{key}\n' if key and not prompt else None
         for i in tokenizer.encode(prompt):
             self.append(i)
         self.n_prompt_ids, self.n_prompt_bars = len(self.ids), len(self.bar_ends)
-        if key and not prompt:
-            self.key_line = f'K:{key}\n'
-        is_asked = bool(prompt or reader and reader.is_asked)
+        is_asked = bool(prompt or reader and any(reader.options.asked.values()))
         self.rollback = Rollback(self, keeps_start=is_asked)
 
     def step(self, i):

@@ -67,6 +67,14 @@ def usable_device(name):
     return device.type
 
 
+def auto_dtype(device):
+    """bf16 where the chip computes with it; else fp16 on a GPU, fp32 elsewhere."""
+    if device == 'cuda':
+        return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16'
+    has_bf16 = device == 'cpu' and torch.cpu._is_avx512_bf16_supported()
+    return 'bf16' if has_bf16 else 'fp32'
+
+
 class Run:
     """This process among the ranks: device, number format, micro-batches; sums over the ranks."""
 
@@ -90,15 +98,7 @@ class Run:
         if self.device == 'cpu':
             keep_freed_memory()
 
-        # Number format: bf16 where the chip computes with it
-        self.dtype = s.dtype
-        if s.dtype == 'auto' and self.device == 'cuda':
-            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-            self.dtype = 'bf16' if has_bf16 else 'fp16'
-        elif s.dtype == 'auto' and self.device == 'cpu':
-            self.dtype = 'bf16' if torch.cpu._is_avx512_bf16_supported() else 'fp32'
-        elif s.dtype == 'auto':
-            self.dtype = 'fp32'
+        self.dtype = auto_dtype(self.device) if s.dtype == 'auto' else s.dtype
 
         # Micro-batches: the largest that divide this rank's share of a batch
         if s.batch_size % self.world:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from training.machine import DTYPES, keep_freed_memory
+from training.machine import DTYPES, auto_dtype, keep_freed_memory
 
 STEPS = 8                       # the first two are not counted: they may compile
 
@@ -17,9 +17,7 @@ def step_time(model, vocab_size, device, batch_size, block_size):
 
     The model is on the `device`, and trained as it is given, compiled or not; its weights change.
     """
-    dtype = 'fp32'
-    if device == 'cuda' or device == 'cpu' and torch.cpu._is_avx512_bf16_supported():
-        dtype = 'bf16'
+    dtype = auto_dtype(device)
     if device == 'cpu':
         keep_freed_memory()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

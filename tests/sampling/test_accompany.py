@@ -13,9 +13,10 @@ from music.metrics import exact_bars
 from music.midi import write_midi
 from music.notation import decode, encode
 from music.notes import Music, Voice, bar_starts
-from sampling.accompany import accompaniment, find_score
+from sampling.accompany import find_score
 from sampling.constrain import Reader
 from sampling.generate import generate
+from sampling.given import Around
 
 PIECE = '''L:1/8
 M:3/4
@@ -71,7 +72,7 @@ def written(world, music, programs, n=3, seed=1, marks=None, **settings):
     tokenizer, model = world
     reader = Reader(alphabet={token for token in tokenizer.tokens if len(token) == 1}, **(marks or {}))
     score = find_score(music, programs, reader)
-    tunes = [accompaniment(tokenizer, (seed, i), reader, score) for i in range(n)]
+    tunes = [Around(tokenizer, (seed, i), reader, score) for i in range(n)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf, **{'top_p': 0.95, **settings})
     assert all(tune.ended for tune in tunes), [(t.text[-300:], t.stuck) for t in tunes]
     return [tune.text for tune in tunes]
@@ -109,7 +110,7 @@ def test_the_seed_decides_and_not_the_batch(world):
 def test_voices_stand_in_the_order_that_models_know():
     melody, bass = (Music(np.array([[0, 24, pitch, 0]], np.int32), [Voice(5)]) for pitch in (67, 40))
     drums = replace(melody, voices=[Voice(8, True)])
-    header = lambda music, programs: find_score(music, programs, Reader()).header.splitlines()[4:]
+    header = lambda music, programs: find_score(music, programs, Reader()).before.splitlines()[4:]
     assert header(melody, ['drums', '5', '0']) == ['V:1 program=0', 'V:2 program=5', 'V:3 program=5', 'V:4 drums']
     place = lambda music, programs: list(find_score(music, programs, Reader()).bars[0].cells)
     assert (place(melody, ['5', '0']), place(bass, ['5', '0']), place(bass, ['5', '5', '6'])) == ([1], [2], [2])
@@ -177,7 +178,7 @@ def test_more_voices_than_the_notation_holds_are_one_line(capsys):
 def test_a_voice_without_notes_is_accompanied_and_a_tune_without_any_is_one_line(capsys):
     music = part(0, 1)[0]
     score = find_score(replace(music, notes=music.notes[music.notes[:, 3] == 0]), ['33'], Reader())
-    assert score.header.count('program=0') == 2 and all(bar.forbidden & 2 for bar in score.bars)
+    assert score.before.count('program=0') == 2 and all(bar.forbidden & 2 for bar in score.bars)
     with pytest.raises(SystemExit) as stop:
         find_score(replace(music, notes=music.notes[:0]), ['33'], Reader())
     assert stop.value.code == 2 and 'no notes' in capsys.readouterr().err

@@ -108,8 +108,7 @@ def test_an_untrained_model_gives_a_tied_chord_too(world):
     reader = reader_of(tokenizer)
     gap = find_gap(TUNE, '6', reader)
     assert gap.required_ties == {0: 1 << 72, 1: 1 << 48 | 1 << 52}
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
-             for k in range(10)]
+    tunes = [Around(tokenizer, (1, k), reader, gap) for k in range(10)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     whole = [tune.text for tune in tunes if tune.ended]
     assert len(whole) > 8                                   # else held notes leave no room
@@ -131,8 +130,7 @@ def test_weights_are_the_likelihood_of_what_follows_token_by_token(world, arch, 
     tokenizer, models = world
     model, reader = models[arch], reader_of(tokenizer)
     gap = find_gap(TUNE, span, reader)
-    tunes = [Around(tokenizer, (1, k), reader, gap.before, gap.bars, gap.length, gap.required_ties)
-             for k in range(3)]
+    tunes = [Around(tokenizer, (1, k), reader, gap) for k in range(3)]
     generate(model, tokenizer, tunes, max_tokens=np.inf, max_bars=np.inf)
     lines = gap.after.splitlines(True)
     ids = tokenizer.encode(''.join(lines[:WEIGHTED_BARS])) + [tokenizer.tune] * (len(lines) <= WEIGHTED_BARS)
@@ -211,7 +209,7 @@ def test_a_range_that_is_none_is_one_line(world, span, message, capsys):
 def test_without_a_pickup_bars_count_from_1(world, capsys):
     text = HEAD + '\n'.join(LINES[1:4]) + '\n'
     gap = find_gap(text, '1', reader_of(world[0]))
-    assert gap.before == HEAD and gap.length == 72 and gap.after == '\n'.join(LINES[2:4]) + '\n'
+    assert gap.before == HEAD and gap.pickup == 0 and gap.after == '\n'.join(LINES[2:4]) + '\n'
     with pytest.raises(SystemExit):
         find_gap(text, '0-1', reader_of(world[0]))
     assert '1 to 3' in capsys.readouterr().err
