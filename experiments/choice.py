@@ -26,6 +26,7 @@ TIMED = 64, 256                 # of these widths steps are timed, the others li
 STEP = 8, 256                   # windows and tokens of a step
 REPEATS = os.path.join(ROOT, 'results', 'repeats.csv')
 CHOSEN = 'n_embd', 'batch_size', 'epochs', 'max_tokens', 'dropout', 'eval_interval', 'patience'
+LEAST_PASSES = 2                # if there is time: the law does not know runs of few steps
 EVALUATING = 0.1                # the share of the time that evaluations may take
 
 
@@ -67,10 +68,12 @@ def choose(data_dir, minutes, device='auto', resume=None):
         if passes * (1 + copies) > FEW_PASSES:
             passes = max(FEW_PASSES / (1 + copies), most[DROPOUT])
         n = 24 * width ** 2
+        least = min(passes, LEAST_PASSES)
         if passes < 1:          # a part of one pass: as much data as that, all of it new
             loss = repeats.predict(law, n, tokens * passes, tunes * passes, copies, 1)
         else:
             passes, loss = repeats.enough_passes(law, n, tokens, tunes, copies, passes)
+            passes = max(passes, least)
         if best is None or loss < best[0]:
             best = loss, width, passes
     _, width, passes = best

@@ -32,7 +32,7 @@ WIDTHS = range(32, 16385, 32)   # whole heads of 32 channels; no model of two la
 WIDEST_TIMED = 768              # the time of a wider model follows from this one's, by FLOPs
 
 # On data seen more than once, as measured for config/gpt.py
-FEW = 1_000_000                 # in so few tokens a model learns more from steps of 2 windows
+FEW = 1_500_000                 # in so few tokens a model learns more from steps of 2 windows
 FEW_PASSES = 2                  # over the tunes or copies of them: with more there is dropout
 DROPOUT = 0.1
 

@@ -40,8 +40,14 @@ def test_fewer_data_are_seen_more_often_and_by_a_smaller_model(tmp_path, machine
 
 
 def test_a_few_long_tunes_are_seen_less_often_than_many_short_ones_of_as_many_tokens(tmp_path, machine):
-    long, short = (choice.choose(folder(tmp_path, 100_000, tokens_of_tune=length), 100) for length in (3000, 100))
-    assert 2 * long['max_tokens'] < short['max_tokens'] and long['n_embd'] <= short['n_embd']
+    long, short = (choice.choose(folder(tmp_path, 300_000, tokens_of_tune=length), 100) for length in (5000, 50))
+    assert 1.5 * long['max_tokens'] < short['max_tokens'] and long['n_embd'] <= short['n_embd']
+
+
+def test_a_few_tunes_are_passed_over_twice_if_there_is_time(tmp_path, machine):
+    data = folder(tmp_path, 60_000, copies=5, tokens_of_tune=5000)
+    assert choice.choose(data, 10)['max_tokens'] == pytest.approx(2 * 360_000, rel=0.01)
+    assert choice.choose(data, 0.02)['max_tokens'] < 360_000
 
 
 def test_the_budget_fits_the_time(tmp_path, machine):
