@@ -31,7 +31,6 @@ from scaling import (
     beforehand,
     checks,
     collapse,
-    commands,
     frontier,
     heldout,
     isoflop,
@@ -43,7 +42,6 @@ from scaling import (
     report,
     runs,
 )
-from training.data import load_meta
 
 REPEATS_BOOTSTRAPS = 100        # each is a fit of half a second
 
@@ -317,6 +315,8 @@ def main():
         pictures['collapse.png'] = plots_nd.draw_collapse(collapsed)
     write(s, texts, pictures)
     print(texts['report.md'], *report.forecast_lines(asked, result['loss_unit']), sep='\n')
+    if budgets:
+        from scaling import commands  # here, for torch takes seconds to import
     for one in budgets:
         own = [run for run in result['runs'] if run['name'] in result['l_nd_runs'][one['arch']]]
         print(*report.forecast_lines([one], result['loss_unit']), flush=True)
@@ -329,6 +329,9 @@ def repeated_data(s, rows):
     for name in ('predict', 'flops'):
         if getattr(s, name) is not None:
             fail(f'{name!r} is not for a table of repeated data; --tunes=300 is')
+    if s.tunes or s.data_dir:
+        from scaling import commands  # as above
+        from training.data import load_meta
     meta = load_meta(s.data_dir) if s.data_dir else None
     try:
         law = repeats.fit(rows, min(s.bootstraps, REPEATS_BOOTSTRAPS), s.seed)
