@@ -92,7 +92,8 @@ def choose(data_dir, minutes, device='auto', resume=None):
     seconds += evaluations * evaluation_s
     print(f"config/gpt.py: {tunes:,.0f} tunes, {tokens:,} tokens, "
           f'{copies:.0f} transposed copies; for {minutes:g} minutes on this machine width {width} '
-          f'and {passes:.2g} passes are best by the law of results/repeats.csv (tune books): '
+          f'and {passes:.2g} passes are best by the law of results/repeats.csv (tune books; '
+          f'{LEAST_PASSES} at least, if there is time): '
           f'{steps:,} steps, about {clock(seconds)}. Others: '
           '--minutes=…, or --n_embd=… with --epochs=… and --max_tokens=…', flush=True)
     return {'n_embd': width, 'batch_size': batch_size, 'epochs': int(np.ceil(passes)),
