@@ -26,7 +26,7 @@ TIMED = 64, 256                 # of these widths steps are timed, the others li
 STEP = 8, 256                   # windows and tokens of a step
 REPEATS = os.path.join(ROOT, 'results', 'repeats.csv')
 CHOSEN = 'n_embd', 'batch_size', 'epochs', 'max_tokens', 'dropout', 'eval_interval', 'patience'
-LEAST_PASSES = 2                # if there is time: the law does not know runs of few steps
+LEAST_PASSES = 2                # if there is time: on MIDI files the law stops too early
 EVALUATING = 0.1                # the share of the time that evaluations may take
 
 
